@@ -1,0 +1,50 @@
+"""Shared fixtures. Each test that uses DDS gets a ROS domain of its own, so that tests never hear each other."""
+import itertools
+import os
+
+import pytest
+
+_FIRST_DOMAIN, _LAST_DOMAIN = 1, 101  # above 101 the ports of DDS meet Linux's ephemeral ports
+# Two runs of the tests on one machine start at different places of the range.
+_start = os.getpid() * 7
+_domains = (_FIRST_DOMAIN + (_start + i) % (_LAST_DOMAIN - _FIRST_DOMAIN + 1) for i in itertools.count())
+
+
+def _isolate(patch: pytest.MonkeyPatch) -> dict[str, str]:
+    patch.setenv('ROS_DOMAIN_ID', str(next(_domains)))
+    patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    patch.setenv('OMP_NUM_THREADS', '1')
+    return dict(os.environ)
+
+
+@pytest.fixture
+def ros_domain(monkeypatch):
+    """Isolate this test's DDS traffic; the value is the environment for its subprocesses."""
+    return _isolate(monkeypatch)
+
+
+@pytest.fixture(scope='module')
+def module_ros_domain():
+    """The same for a stack that all tests of a module share."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield _isolate(patch)
+
+
+@pytest.fixture
+def ros(ros_domain):
+    """The default ROS context, for nodes in the test's own process."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    yield rclpy.get_default_context()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture(scope='session')
+def random_model(tmp_path_factory):
+    """Folder of a checkpoint with random weights for robot `two_rooms`: acts, though not to any purpose."""
+    from jepa_ros.agent import Agent
+    from jepa_ros.robot.contract import RobotContract
+    folder = tmp_path_factory.mktemp('model')
+    Agent.create(RobotContract.load('two_rooms'), seed=0).save(folder)
+    return folder
