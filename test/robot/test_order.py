@@ -1,0 +1,56 @@
+"""Messages come back in the order in which they were sent, with log times that grow."""
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jepa_ros.robot.order import Arrival, HOLD_NS, Sequencer
+
+END = 10**18
+
+
+def test_commands_stand_between_their_percept_and_the_next():
+    sequencer = Sequencer(sim_time=True)
+    sent = [('image', 10, 1_000), ('cmd_vel', 20, None), ('image', 30, 2_000), ('cmd_vel', 40, None)]
+    for topic, sent_ns, stamp in reversed(sent):  # an executor that hands over in the worst order
+        sequencer.put(Arrival(topic, b'', sent_ns, sent_ns, stamp))
+    assert [(t, a.topic) for t, a in sequencer.ready(END)] == [
+        (1_000, 'image'), (1_001, 'cmd_vel'), (2_000, 'image'), (2_001, 'cmd_vel')]
+
+
+def test_nothing_is_given_out_before_it_was_held():
+    sequencer = Sequencer(sim_time=False)
+    sequencer.put(Arrival('a', b'', 1_000, 1_000))
+    assert sequencer.ready(1_000 + HOLD_NS - 1) == []
+    assert len(sequencer.ready(1_000 + HOLD_NS)) == 1
+
+
+def test_on_a_live_robot_log_times_are_times_of_arrival():
+    sequencer = Sequencer(sim_time=False)
+    sequencer.put(Arrival('a', b'', 5, 105, stamp_ns=1))
+    assert sequencer.ready(END)[0][0] == 105
+
+
+def test_what_comes_before_the_first_stamp_is_dated_right_before_it():
+    sequencer = Sequencer(sim_time=True)
+    sequencer.put(Arrival('latched', b'', 10, 10))
+    assert sequencer.ready(END) == []
+    sequencer.put(Arrival('image', b'', 20, 20, stamp_ns=5_000))
+    assert [(t, a.topic) for t, a in sequencer.ready(END)] == [(4_999, 'latched'), (5_000, 'image')]
+
+
+def test_late_messages_are_counted_and_kept():
+    sequencer = Sequencer(sim_time=False)
+    sequencer.put(Arrival('a', b'', 1_000, 1_000))
+    sequencer.ready(END)
+    sequencer.put(Arrival('b', b'', 10, 2_000))
+    assert sequencer.late == 1 and len(sequencer.ready(END)) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.none() | st.integers(0, 50)), max_size=40), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_log_times_always_grow_and_nothing_is_lost(messages, sim_time):
+    sequencer, out = Sequencer(sim_time), []
+    for sent, stamp in messages:
+        sequencer.put(Arrival('a', b'', sent, sent, stamp))
+        out += sequencer.ready(sent + HOLD_NS // 2)
+    times = [time for time, _ in out + sequencer.flush()]
+    assert len(times) == len(messages) and times == sorted(set(times))
