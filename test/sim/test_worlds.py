@@ -1,0 +1,44 @@
+"""World configurations: what ships works, and what is wrong is said in one line."""
+import pytest
+
+from jepa_ros.errors import JepaRosError
+from jepa_ros.paths import known
+from jepa_ros.sim.worlds import load_config, make_world
+
+
+@pytest.mark.parametrize('name', known('worlds'))
+def test_each_shipped_world_can_be_made_and_moves(name):
+    world = make_world(name, seed=1)
+    world.reset(1, {})
+    world.step([0.1, 0.1])
+    assert world.time_s == pytest.approx(0.1)
+
+
+def test_the_door_is_fixed_or_drawn_as_the_file_says():
+    fixed, drawn = make_world('two_rooms'), make_world('two_rooms_random_door')
+    assert {fixed.reset(seed, {})['door_y_m'] for seed in range(5)} == {0.0}
+    assert len({drawn.reset(seed, {})['door_y_m'] for seed in range(5)}) == 5
+
+
+def test_an_unknown_world_is_answered_with_the_known_ones_and_the_nearest():
+    with pytest.raises(JepaRosError, match=r"'two_room' \(did you mean two_rooms\?\); known: two_rooms, two_rooms_r"):
+        load_config('two_room')
+
+
+@pytest.mark.parametrize(('text', 'line'), [
+    ('world: two_roms', 'unknown world .two_roms. .did you mean two_rooms'),
+    ('world: two_rooms\noptions: {door_y_m: 1.5}', r'line 2: options.door_y_m: .*less than or equal to 1.2'),
+    ('world: two_rooms\noptions:\n  dor_y_m: 0.1', r'line 3: options.dor_y_m: unknown key'),
+    ('world: two_rooms\noptions:\n  door_y_m: left', r'line 3: options.door_y_m: .*number'),
+    ('world: two_rooms\ncolour: red', r'line 2: colour: unknown key'),
+    ('description: nothing', r'world: is missing'),
+    ('world: [', r'line 1: not YAML'),
+    ('', r'a mapping of keys to values is expected'),
+])
+def test_a_wrong_file_is_refused_in_one_line_that_names_it(tmp_path, text, line):
+    path = tmp_path / 'my_world.yaml'
+    path.write_text(text)
+    with pytest.raises(JepaRosError, match=line) as caught:
+        make_world(str(path))
+    assert '\n' not in str(caught.value)
+    assert 'unknown world' in str(caught.value) or str(path) in str(caught.value)
