@@ -1,0 +1,6 @@
+"""Planners by name; see `base.py` for the loop they share."""
+from jepa_ros.actor.planners.base import EnergyFunction, Planner, PlannerConfig, PLANNERS, Search, SearchSpace
+from jepa_ros.actor.planners.cem import CEM
+from jepa_ros.actor.planners.mppi import MPPI
+
+__all__ = ['CEM', 'EnergyFunction', 'MPPI', 'PLANNERS', 'Planner', 'PlannerConfig', 'Search', 'SearchSpace']

@@ -1,0 +1,131 @@
+"""The actor's own thread: it always plans for the newest state and never lets the executor wait (design §3).
+
+No ROS here. What goes wrong in a plan ends in a Mode-1 action, and what was given up is said in `degradation`.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+import threading
+import time
+
+import numpy as np
+
+from ..errors import ConfigError
+
+REACTIVE = 'reactive'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the configurator asks of the actor. `version` tells plans of different configurations apart."""
+
+    version: int
+    goal: object
+    weights: dict[str, float]
+    mode: str        # 'auto', 'reactive' or 'planned'
+    budget_ms: float
+
+
+@dataclass(frozen=True)
+class Job:
+    """A state to act on. `sent_s` is the wall time at which perception sent it."""
+
+    state: object
+    stamp_ns: int
+    sent_s: float
+    previous_action: np.ndarray | None
+    delay_s: float
+
+
+class PlanningThread:
+    """Runs `actor.act` on the newest job. `deliver(settings, job, decision)` is called in this thread."""
+
+    def __init__(self, actor, deliver: Callable[[Settings, Job, object], None], fail: Callable[[str], None]):
+        self._actor = actor
+        self._deliver = deliver
+        self._fail = fail
+        self._news = threading.Condition()
+        self._settings: Settings | None = None
+        self._applied: Settings | None = None
+        self._job: Job | None = None
+        self._ending = False
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name='planner', daemon=True)
+        self._thread.start()
+
+    def configure(self, settings: Settings | None) -> None:
+        """Take effect with the next job; None forgets the goal and drops the waiting job."""
+        with self._news:
+            self._settings = settings
+            self._job = None
+
+    def submit(self, job: Job) -> None:
+        """Replace the waiting job: an older state is never planned for."""
+        with self._news:
+            self._job = job
+            self._news.notify()
+
+    def busy_s(self) -> float:
+        """Wall seconds the current plan has taken; 0 when idle."""
+        since = self._busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """End the thread after the current plan."""
+        with self._news:
+            self._ending = True
+            self._news.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._ending or self._job is not None)
+                if self._ending:
+                    return
+                job, self._job = self._job, None
+                settings = self._settings
+            if settings is None:
+                continue
+            self._busy_since = time.monotonic()
+            decision = self._decide(settings, job)
+            self._busy_since = None
+            if decision is not None:
+                self._deliver(settings, job, decision)
+
+    def _decide(self, settings: Settings, job: Job):
+        try:
+            if self._applied is not settings:
+                if self._applied is None or self._applied.goal is not settings.goal:
+                    self._actor.reset()
+                apply(self._actor, settings)
+                self._applied = settings
+            return self._actor.act(job.state, previous_action=job.previous_action, delay_s=job.delay_s)
+        except Exception as error:  # the robot is moving: whatever broke the plan, Mode-1 takes over and it is said
+            self._applied = None
+            reason = f'planner failed ({type(error).__name__}: {error})'
+            return self._react(settings, job, reason)
+
+    def _react(self, settings: Settings, job: Job, reason: str):
+        try:
+            decision = react(self._actor, settings, job, reason)
+        except Exception as error:  # this thread must live on for the next state
+            self._fail(f'{reason}, and so did Mode-1 ({type(error).__name__}: {error})')
+            return None
+        if decision is None:  # no action is sent: the command gate stops the robot
+            self._fail(f'{reason}, and Mode-1 needs a goal given as image or bag')
+        return decision
+
+
+def apply(actor, settings: Settings) -> None:
+    """Configure an actor."""
+    actor.configure(goal=settings.goal, weights=settings.weights, mode=settings.mode, budget_ms=settings.budget_ms)
+
+
+def react(actor, settings: Settings, job: Job, reason: str):
+    """Decide by Mode-1. Returns None for a goal that the policy cannot take (readouts)."""
+    try:
+        apply(actor, replace(settings, mode=REACTIVE))
+    except ConfigError:
+        return None
+    decision = actor.act(job.state)  # a reflex answers what is, and needs nothing else that could be wrong
+    return replace(decision, degradation=f'{reason}: Mode-1 acts')

@@ -1,0 +1,125 @@
+"""The agent: LeCun's six organs over one set of weights, loaded from and saved to one checkpoint (LeCun §3, Fig. 2)."""
+from collections.abc import Sequence
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from jepa_ros import checkpoint
+from jepa_ros.actor.actor import Actor
+from jepa_ros.actor.planners import PlannerConfig
+from jepa_ros.actor.policy import Policy
+from jepa_ros.checkpoint import architecture_of, ModelCard
+from jepa_ros.configurator.configurator import Configurator
+from jepa_ros.configurator.tasks import load_tasks
+from jepa_ros.cost.cost import Cost, Goal
+from jepa_ros.cost.critic import Critic
+from jepa_ros.errors import CheckpointError, ConfigError
+from jepa_ros.memory.memory import Memory
+from jepa_ros.perception.perception import Perception
+from jepa_ros.robot.contract import RobotContract
+from jepa_ros.world_model.hjepa import HJEPA, ModelConfig
+from jepa_ros.world_model.world_model import WorldModel
+
+# For a model that says nothing else. Level 0 looks one macro-period ahead, level 1 five seconds.
+DEFAULT_PLANNERS = (PlannerConfig(samples=32, iterations=2, horizon=8, elites=4, correlation=0.7),
+                    PlannerConfig(samples=64, iterations=3, horizon=7, elites=8, correlation=0.5))
+
+# What building from a damaged card may end in: the card's inner parts are checked by being built.
+_UNUSABLE = (ConfigError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError)
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:200]
+
+
+class Networks(nn.Module):
+    """Everything with weights."""
+
+    def __init__(self, config: ModelConfig, policy_chunk: int = 8, policy_width: int = 256, critic_width: int = 256):
+        super().__init__()
+        self.world_model = HJEPA(config)
+        self.policy = Policy(config.dim, config.action_dim, policy_chunk, policy_width)
+        self.critic = Critic(config.dim, critic_width)
+
+
+class Agent:
+    """Six organs sharing `networks`. Made by `load`, or by `create` for an untrained one."""
+
+    def __init__(self, networks: Networks, card: ModelCard, contract: RobotContract, device: str = 'cpu'):
+        self.networks, self.card, self.contract, self.device = networks.to(device).eval(), card, contract, device
+        for parameter in networks.parameters():
+            parameter.requires_grad_(False)
+        model, readouts = networks.world_model, list(contract.readout_names)
+        self.perception = Perception(model, contract.observations[0].key, readouts)
+        self.world_model = WorldModel(model, contract.control_period_s, contract.action_low, contract.action_high,
+                                      list(contract.action_names), readouts)
+        self.cost = Cost(model, readouts, networks.critic)
+        self.actor = self.new_actor()
+        self.memory = Memory(model.config.dim)
+        self.configurator = Configurator(self.cost, load_tasks(), card.goal_tolerance)
+
+    @property
+    def model_id(self) -> str:
+        """First twelve digits of the weights' sha256; 'untrained' for a fresh agent."""
+        return self.card.sha256[:12] or 'untrained'
+
+    @classmethod
+    def create(cls, contract: RobotContract, seed: int = 0, name: str = 'untrained',
+               config: ModelConfig | None = None, planners: Sequence[PlannerConfig] = DEFAULT_PLANNERS) -> 'Agent':
+        """An agent with random weights that fits the contract; as many of `planners` as the model has levels."""
+        if config is None:
+            o = contract.observations[0]
+            config = ModelConfig(image_shape=(o.height, o.width, 3), action_dim=len(contract.action_names),
+                                 readouts=len(contract.readout_names))
+        torch.manual_seed(seed)
+        card = ModelCard(name=name, contract_sha256=contract.sha256(), contract=contract.model_dump(mode='json'),
+                         architecture=architecture_of(config), goal_tolerance=0.02,
+                         planners=[dataclasses.asdict(p) for p in planners[:len(config.levels)]],
+                         policy_chunk=planners[0].horizon)
+        return cls(Networks(config, card.policy_chunk), card, contract)
+
+    @classmethod
+    def load(cls, model: str | Path, *, contract: RobotContract | None = None, device: str = 'auto') -> 'Agent':
+        """Load a checkpoint for a robot. CheckpointError in one line when it is damaged or for another contract."""
+        folder = checkpoint.find(model)
+        card, tensors = checkpoint.read(folder, contract)
+        if device == 'auto':
+            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        elif device != 'cpu' and not torch.cuda.is_available():
+            raise ConfigError(f'device {device!r} asked for, but no GPU is available to PyTorch here: choose cpu')
+        try:
+            own = contract or RobotContract.model_validate(card.contract)
+            networks = Networks(card.model_settings(), card.policy_chunk, card.policy_width, card.critic_width)
+            card.planner_settings()
+        except _UNUSABLE as error:
+            kind = '' if isinstance(error, ConfigError) else f'{type(error).__name__}: '
+            raise CheckpointError(f'{folder / checkpoint.CARD}: contract, architecture or planners cannot be used '
+                                  f'({kind}{_one_line(error)}): copy the checkpoint again') from None
+        try:
+            networks.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise CheckpointError(f'{folder}: weights do not fit the architecture in {checkpoint.CARD}: '
+                                  f'{_one_line(error)}') from None
+        return cls(networks, card, own, device)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the checkpoint; the card gets the hash of the weights."""
+        self.card = checkpoint.write(Path(folder), self.card, self.networks.state_dict())
+
+    def new_actor(self) -> Actor:
+        """A further actor over the same weights, with settings of its own."""
+        return Actor(self.world_model, self.cost, self.card.planner_settings(), self.networks.policy)
+
+    def warm_up(self) -> None:
+        """Run every organ once, so that the first tick is as quick as the others. Leaves no trace in them."""
+        model = self.networks.world_model
+        state = self.perception.encode(
+            {self.contract.observations[0].key: torch.zeros(model.encoder.shape, dtype=torch.uint8).numpy()})
+        actor = self.new_actor()
+        actor.configure(goal=Goal(levels=state.levels), budget_ms=10_000)
+        for _ in range(3):
+            decision = actor.act(state)
+        self.world_model.imagine(0, state.levels[0], decision.actions)
+        self.cost.evaluate(state.levels[0][None])

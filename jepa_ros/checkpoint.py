@@ -1,0 +1,141 @@
+"""Checkpoints on disk: `model.safetensors` (weights) and `model.yaml` (the model card). Nothing is unpickled.
+
+The card says what the weights are: architecture, robot contract, normalisation, planner settings, the bags they were
+trained on with their hashes, the commands that make them again, and their figures.
+"""
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+import yaml
+
+from jepa_ros import paths
+from jepa_ros.actor.planners import PlannerConfig
+from jepa_ros.errors import CheckpointError, ConfigError
+from jepa_ros.registry import nearest
+from jepa_ros.robot.contract import RobotContract
+from jepa_ros.world_model.hjepa import LevelConfig, ModelConfig
+
+WEIGHTS, CARD = 'model.safetensors', 'model.yaml'
+FORMAT = 1
+
+
+class ModelCard(BaseModel):
+    """Contents of `model.yaml`."""
+
+    model_config = ConfigDict(extra='forbid', protected_namespaces=())
+
+    format: int = FORMAT
+    name: str
+    sha256: str = ''                                    # of model.safetensors
+    contract_sha256: str
+    contract: dict                                      # the robot contract, whole
+    architecture: dict                                  # ModelConfig
+    policy_width: int = 256
+    policy_chunk: int = 8                               # actions the policy gives at once
+    critic_width: int = 256
+    planners: list[dict] = Field(min_length=1)          # PlannerConfig per level, level 0 first
+    goal_tolerance: float = Field(gt=0)                 # goal energy below which a goal counts as reached
+    normalisation: dict[str, list[float]] = Field(default_factory=dict)
+    bags: dict[str, str] = Field(default_factory=dict)  # name -> sha256
+    commands: list[str] = Field(default_factory=list)   # record, train, evaluate
+    metrics: dict[str, float] = Field(default_factory=dict)
+    training: dict = Field(default_factory=dict)
+
+    def model_settings(self) -> ModelConfig:
+        a: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.architecture.items()}
+        levels = tuple(LevelConfig(**level) for level in a.pop('levels'))
+        return ModelConfig(**a, levels=levels)
+
+    def planner_settings(self) -> list[PlannerConfig]:
+        levels = len(self.architecture['levels'])
+        if len(self.planners) > levels:
+            raise ConfigError(f'{len(self.planners)} planners for a model of {levels} level(s)')
+        return [PlannerConfig(**p) for p in self.planners]
+
+
+def architecture_of(config: ModelConfig) -> dict:
+    """ModelConfig as plain YAML data."""
+    def plain(value):
+        if isinstance(value, (tuple, list)):
+            return [plain(v) for v in value]
+        return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+    return plain(dataclasses.asdict(config))
+
+
+def find(model: str | Path) -> Path:
+    """Directory of a shipped model by name, or of a path. CheckpointError when it is not a checkpoint."""
+    given = Path(model)
+    shipped = paths.share_dir() / 'models'
+    folder = given if given.is_dir() or len(given.parts) > 1 else shipped / str(model)
+    if not folder.is_dir():
+        known = sorted(p.parent.name for p in shipped.glob(f'*/{CARD}'))
+        raise CheckpointError(f'model {str(model)!r} not found{nearest(str(model), known)}: shipped are '
+                              f'{", ".join(known) or "none"}; or give the folder of a checkpoint')
+    for name in (WEIGHTS, CARD):
+        if not (folder / name).is_file():
+            raise CheckpointError(f'{folder}: {name} is missing: not a complete checkpoint, train or copy it again')
+    return folder
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card alone, cheap; CheckpointError names file and field."""
+    path = folder / CARD
+    try:
+        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
+        raise CheckpointError(f'{path}: cannot be read: {" ".join(str(error).split())}') from None
+    if isinstance(data, dict) and data.get('format', FORMAT) != FORMAT:     # first: another format has other fields
+        raise CheckpointError(f'{path}: format {data["format"]!r} is not known to this version (it reads {FORMAT}): '
+                              f'update jepa_ros')
+    try:
+        return ModelCard.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CheckpointError(f'{path}: {".".join(map(str, first["loc"])) or "file"}: {first["msg"]}') from None
+
+
+def verify(folder: Path, contract: RobotContract | None = None) -> ModelCard:
+    """Check weights against the card and the card against the contract; CheckpointError in one line."""
+    card = read_card(folder)
+    path = folder / WEIGHTS
+    if sha256(path) != card.sha256:
+        raise CheckpointError(f'{path}: sha256 does not match {CARD} (truncated or changed): copy it again')
+    if contract is not None and contract.sha256() != card.contract_sha256:
+        raise CheckpointError(
+            f'{folder}: trained for robot {card.contract.get("name")!r} (contract {card.contract_sha256[:12]}), '
+            f'not for {contract.name!r} (contract {contract.sha256()[:12]}): choose another model or train one')
+    return card
+
+
+def read(folder: Path, contract: RobotContract | None = None) -> tuple[ModelCard, dict[str, Tensor]]:
+    """Card and tensors; errors as in `verify`."""
+    card, path = verify(folder, contract), folder / WEIGHTS
+    try:
+        return card, load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'{path}: not a readable safetensors file '
+                              f'({" ".join(str(error).split())}): copy it again') from None
+
+
+def write(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
+    """Write both files, weights first; returns the card with its hash."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (WEIGHTS + '.partial')
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
+    card = card.model_copy(update={'sha256': sha256(partial)})
+    partial.replace(folder / WEIGHTS)
+    text = yaml.safe_dump(card.model_dump(mode='json'), sort_keys=False, allow_unicode=True, width=110)
+    (folder / CARD).write_text(text, encoding='utf-8')
+    return card
+
+
+def sha256(path: Path) -> str:
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') \
+            else hashlib.sha256(file.read()).hexdigest()

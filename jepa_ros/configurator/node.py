@@ -1,0 +1,288 @@
+"""`configurator`: serves `pursue_goal`, tells the other organs what to do, and says how it ended (LeCun §2, §6).
+
+One goal at a time; a new one preempts the old. However a goal ends, the configuration becomes inactive, and with it
+the robot stops. States drive the pursuit; the heartbeat's timer notices what does not come.
+"""
+import sys
+import threading
+import time
+import traceback
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.task import Future
+from std_msgs.msg import Header
+
+from jepa_ros.action import PursueGoal
+from jepa_ros.msg import Configuration, EpisodeEvent, Plan, State
+from jepa_ros.srv import Configure
+
+from ..errors import BagError, ConfigError, JepaRosError
+from ..robot.liveness import Organs
+from ..robot.ros_types import stamp_ns
+from ..runtime.diagnostics import heartbeat_phase
+from ..runtime.messages import encoded_state, fill_goal, mapping_fields, named
+from ..runtime.names import ORGANS
+from ..runtime.organ_node import OrganNode
+from ..runtime.parameters import Param
+from ..runtime.process import run
+from ..runtime.qos import EVENTS, HEARTBEATS, LATCHED
+from . import goals
+from .pursuit import Pursuit, Refused, unknown_task
+
+CODES = PursueGoal.Result
+MODES = {'auto': Configuration.AUTO, 'reactive': Configuration.REACTIVE, 'planned': Configuration.PLANNED}
+KEEP_MODE = 255
+FIRST_PERCEPT_WAIT_S = 2.0  # a goal given right after the start waits this long for the first state
+
+
+class ConfiguratorNode(OrganNode):
+    """Turns goals into configurations of the other organs."""
+
+    ORGAN = 'configurator'
+    OWN_PARAMETERS = (
+        Param('default_task', 'reach', 'task of a goal that names none'),
+        Param('percept_timeout_s', 1.0, 'wall seconds without a state after which a goal ends', low=0.1, high=60.0),
+        Param('organ_timeout_s', 0.5, 'wall seconds without a heartbeat after which an organ is lost',
+              low=0.2, high=60.0),
+    )
+
+    def connect(self) -> None:
+        """Serve the action and the service, and listen to the other organs."""
+        self._pursuit: Pursuit | None = None
+        self._waiting: list[Future] = []  # goals that wait for the first state
+        self._state = None                # newest EncodedState
+        self._state_stamp_s = 0.0         # its ROS time
+        self._state_wall_s = -1e9         # wall time it came
+        self._checked_s = time.monotonic()
+        self._version = time.time_ns() // 10**6  # grows over restarts too
+        self._organs = Organs(tuple(o for o in ORGANS if o != self.ORGAN), self.params.organ_timeout_s)
+        self._configuration = self.publish(Configuration, 'configuration', LATCHED)
+        self._episode = self.publish(EpisodeEvent, 'episode', EVENTS)
+        self.subscribe(State, 'state', self._on_state)
+        self.subscribe(Plan, 'plan', self._on_plan)
+        self.subscribe(DiagnosticStatus, 'heartbeat', self._on_heartbeat, HEARTBEATS, always=True)
+        self.serve(Configure, 'configure', self._on_configure_service)
+        server = ActionServer(self, PursueGoal, 'pursue_goal', self._execute, cancel_callback=self._on_cancel)
+        self._entities.append(server.destroy)
+        if self.params.default_task not in self.agent.configurator.tasks:
+            raise ConfigError(unknown_task(self.params.default_task, self.agent.configurator.tasks))
+
+    def started(self) -> None:
+        """Say that there is no goal: an older configurator may have left one."""
+        self._publish_configuration(None)
+
+    def stopped(self) -> None:
+        """End the goal."""
+        self._end(CODES.NOT_ACTIVE, 'the configurator was deactivated')
+        self._resume_waiting()
+
+    # ---- a goal's life -------------------------------------------------------------------------------------------
+    async def _execute(self, handle):
+        try:
+            task = handle.request.task or self.params.default_task
+            if task not in self.agent.configurator.tasks:
+                raise Refused(CODES.UNKNOWN_TASK, unknown_task(task, self.agent.configurator.tasks))
+            goal = await self._goal(handle.request)
+            await self._ready()
+            return await self._begin(handle, goal, task).finished
+        except Refused as error:
+            return self._refuse(handle, error.code, str(error))
+        except BagError as error:
+            return self._refuse(handle, CODES.BAG_ERROR, str(error))
+        except JepaRosError as error:
+            return self._refuse(handle, CODES.BAD_GOAL, str(error))
+        except Exception as error:  # a bug: the client is told, and rclpy would lose the place
+            self.get_logger().error(traceback.format_exc())
+            return self._refuse(handle, CODES.INTERNAL, f'{type(error).__name__}: {error}')
+
+    async def _goal(self, request: PursueGoal.Goal):
+        if request.kind == PursueGoal.Goal.IMAGE:
+            return goals.from_image(self.agent, request.image)
+        if request.kind == PursueGoal.Goal.READOUT:
+            return goals.from_readouts(self.agent, request.names, request.values)
+        if request.kind == PursueGoal.Goal.BAG:
+            return await self._in_thread(lambda: goals.from_bag(self.agent, request.bag, request.bag_time))
+        raise Refused(CODES.BAD_GOAL, f'kind {request.kind} is unknown; use IMAGE (0), READOUT (1) or BAG (2)')
+
+    async def _in_thread(self, work):
+        """Await work that may take long (a bag on a slow disk) while the executor goes on."""
+        done = Future(executor=self.executor)
+
+        def call():
+            try:
+                done.set_result((work(), None))
+            except Exception as error:  # raised again in the executor, where it is handled
+                done.set_result((None, error))
+            self.executor.wake()
+        threading.Thread(target=call, name='goal', daemon=True).start()
+        result, error = await done
+        if error is not None:
+            raise error
+        return result
+
+    async def _ready(self) -> None:
+        """Wait a little for a first state. Raises Refused without one, or when an organ is missing."""
+        until = time.monotonic() + FIRST_PERCEPT_WAIT_S
+        while (refusal := self._not_ready()) is not None:
+            if time.monotonic() > until or not self.active:
+                raise refusal
+            self._waiting.append(next_check := Future(executor=self.executor))
+            await next_check
+
+    def _not_ready(self) -> Refused | None:
+        faults = self._organs.faults(time.monotonic())
+        if not self.active:
+            return Refused(CODES.NOT_ACTIVE, f'configurator is {self.health.phase}: activate it first')
+        if faults:
+            return Refused(CODES.ORGAN_LOST, '; '.join(faults.values()))
+        if self._silence_s() > self.params.percept_timeout_s:
+            return Refused(CODES.NO_PERCEPT, self._no_percept())
+        return None
+
+    def _begin(self, handle, goal, task: str) -> Pursuit:
+        self._end(CODES.PREEMPTED, 'a new goal came')
+        goal_id = bytes(handle.goal_id.uuid).hex()[:12]
+        settings = self.agent.configurator.start(goal, task, handle.request.timeout, self._state_stamp_s, goal_id)
+        self._pursuit = Pursuit(handle, Future(executor=self.executor), goal_id, settings, self._state_stamp_s)
+        self._publish_event(EpisodeEvent.START, task)
+        self._publish_event(EpisodeEvent.GOAL, task)
+        self._publish_configuration(settings)
+        self.get_logger().info(f'goal {goal_id}: task {task}')
+        return self._pursuit
+
+    def _on_cancel(self, handle) -> CancelResponse:
+        if self._pursuit is not None and handle == self._pursuit.handle:
+            self._publish_configuration(None)  # the robot stops now, the result follows with the next check
+        return CancelResponse.ACCEPT
+
+    def _end(self, code: int, line: str) -> None:
+        """End the goal being pursued, if any: stop the robot, answer, and mark the episode's end."""
+        pursuit, self._pursuit = self._pursuit, None
+        if pursuit is None:
+            return
+        self.agent.configurator.stop()
+        self._publish_configuration(None)
+        success, stopped = code == CODES.NONE, code in (CODES.CANCELED, CODES.PREEMPTED, CODES.NOT_ACTIVE)
+        event = EpisodeEvent.SUCCESS if success else EpisodeEvent.STOP if stopped else EpisodeEvent.FAILURE
+        self._publish_event(event, line, pursuit.goal_id)
+        if success:
+            pursuit.handle.succeed()
+        elif code == CODES.CANCELED:
+            pursuit.handle.canceled()
+        else:
+            pursuit.handle.abort()
+        result = self._result(code, line)
+        if pursuit.progress is not None:
+            result.energy, result.elapsed = float(pursuit.progress.energy), float(pursuit.progress.elapsed_s)
+        self.get_logger().info(f'goal {pursuit.goal_id}: {line}')
+        pursuit.finished.set_result(result)
+
+    def _refuse(self, handle, code: int, line: str) -> PursueGoal.Result:
+        if handle.is_cancel_requested:
+            handle.canceled()
+        else:
+            handle.abort()
+        self.get_logger().warning(f'goal refused: {line}')
+        return self._result(code, line)
+
+    @staticmethod
+    def _result(code: int, line: str) -> PursueGoal.Result:
+        return PursueGoal.Result(error_code=code, message=line, energy=float('nan'))
+
+    # ---- what drives it ------------------------------------------------------------------------------------------
+    def _on_state(self, message: State) -> None:
+        self._state = encoded_state(message, self.agent.model_id, self.agent.device)
+        self._state_stamp_s = stamp_ns(message.header.stamp) * 1e-9
+        self._state_wall_s = time.monotonic()
+        pursuit = self._pursuit
+        if pursuit is None or pursuit.handle.is_cancel_requested:
+            return
+        pursuit.progress = progress = self.agent.configurator.observe(self._state, self._state_stamp_s)
+        pursuit.handle.publish_feedback(PursueGoal.Feedback(
+            energy=float(progress.energy), progress=float(progress.progress), elapsed=float(progress.elapsed_s),
+            plan_latency_ms=pursuit.plan_latency_ms, mode=pursuit.mode))
+        if progress.outcome == 'success':
+            self._end(CODES.NONE, f'reached in {progress.elapsed_s:.1f} s')
+        elif progress.outcome == 'timeout':
+            self._end(CODES.TIMEOUT, f'not reached within {progress.elapsed_s:.1f} s, '
+                      f'{progress.progress:.0%} of the distance covered')
+
+    def _on_plan(self, message: Plan) -> None:
+        if self._pursuit is not None:
+            self._pursuit.plan_latency_ms, self._pursuit.mode = message.latency_ms, message.mode
+
+    def _on_heartbeat(self, message: DiagnosticStatus) -> None:
+        self._organs.heard(message.name, int.from_bytes(message.level, 'little'), time.monotonic(),
+                           heartbeat_phase(message), message.message)
+
+    def check(self) -> None:
+        """End the goal when it was cancelled, an organ is lost or no state comes."""
+        now_s, last_s = time.monotonic(), self._checked_s
+        self._checked_s = now_s
+        if now_s - last_s > self.params.organ_timeout_s / 2:
+            return  # this node itself slept: it reads the waiting messages before it judges others
+        self._resume_waiting()
+        if self._pursuit is None:
+            return
+        faults = self._organs.faults(now_s)
+        if self._pursuit.handle.is_cancel_requested:
+            self._end(CODES.CANCELED, 'canceled')
+        elif faults:
+            self._end(CODES.ORGAN_LOST, '; '.join(faults.values()))
+        elif self._silence_s() > self.params.percept_timeout_s:
+            self._end(CODES.NO_PERCEPT, self._no_percept())
+
+    def _resume_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            future.set_result(None)
+
+    # ---- settings ------------------------------------------------------------------------------------------------
+    def _on_configure_service(self, request: Configure.Request, response: Configure.Response) -> None:
+        if self._pursuit is None:
+            raise ConfigError('no goal is pursued: there is nothing to configure')
+        modes = {number: name for name, number in MODES.items()}
+        if request.mode != KEEP_MODE and request.mode not in modes:
+            raise ConfigError(f'mode {request.mode} is unknown; use 0 auto, 1 reactive, 2 planned, 255 as it is')
+        if not 0 <= request.budget_ms < 1e5:
+            raise ConfigError(f'budget_ms is {request.budget_ms}; give 0 to leave it, or 1 to 10000')
+        self._pursuit.settings = self.agent.configurator.reconfigure(
+            weights=named(request.weight_names, request.weights, 'weights'),
+            mode=modes.get(request.mode), budget_ms=request.budget_ms or None)
+        response.configuration = self._publish_configuration(self._pursuit.settings)
+
+    def _publish_configuration(self, settings) -> Configuration:
+        self._version += 1
+        message = Configuration(header=self._header(), version=self._version, active=settings is not None)
+        if settings is not None:
+            message.task, message.goal_id = settings.task, self._pursuit.goal_id
+            message.weight_names, message.weights = mapping_fields(settings.weights)
+            message.mode, message.budget_ms = MODES[settings.mode], float(settings.budget_ms)
+            fill_goal(message, settings.goal)
+        self._configuration.publish(message)
+        return message
+
+    def _publish_event(self, event: int, reason: str, goal_id: str = '') -> None:
+        goal_id = goal_id or self._pursuit.goal_id
+        self._episode.publish(EpisodeEvent(
+            header=self._header(), event=event, episode_id=goal_id, goal_id=goal_id, reason=reason))
+
+    def _header(self) -> Header:
+        return Header(stamp=self.get_clock().now().to_msg())
+
+    def _silence_s(self) -> float:
+        return time.monotonic() - self._state_wall_s
+
+    def _no_percept(self) -> str:
+        topics = ', '.join(o.topic for o in self.contract.observations)
+        return f'no state for {self.params.percept_timeout_s:g} s: is the robot publishing {topics}?'
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of the executable."""
+    return run(lambda: [ConfiguratorNode()], args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""`world_model`: one-step `prediction` with surprise, `imagination` of the actor's plan, service `rollout`.
+
+LeCun §2: "estimate missing information about the state of the world" and "predict plausible future states".
+"""
+from collections import OrderedDict
+from functools import partial
+import math
+import sys
+
+import numpy as np
+
+from jepa_ros.msg import Plan, Prediction, State
+from jepa_ros.srv import Rollout
+
+from ..errors import ContractError
+from ..robot.adapters import to_array
+from ..robot.ros_types import message_class, stamp_ns
+from ..runtime.messages import encoded_state, prediction_message, tensor_array, torch_tensor
+from ..runtime.organ_node import OrganNode
+from ..runtime.process import run
+
+REMEMBERED_STATES = 20    # two seconds at 10 Hz: longer than any plan takes
+MAX_GAP_PERIODS = 1.5     # states further apart are not one step: no surprise can be told
+
+
+class WorldModelNode(OrganNode):
+    """Foresees the next state from what the robot is really commanded (behind the gate), not from what was proposed."""
+
+    ORGAN = 'world_model'
+
+    def connect(self) -> None:
+        """Subscribe to states, applied commands and plans."""
+        self._states: OrderedDict[int, object] = OrderedDict()  # stamp in ns -> EncodedState
+        self._applied = [np.zeros(len(stream.fields)) for stream in self.contract.actions]
+        self._foreseen = None     # (stamp in ns, predicted next state)
+        self._prediction = self.publish(Prediction, 'prediction')
+        self._imagination = self.publish(Prediction, 'imagination')
+        self.subscribe(State, 'state', self._on_state)
+        self.subscribe(Plan, 'plan', self._on_plan)
+        for index, stream in enumerate(self.contract.actions):
+            self.subscribe(message_class(stream.type, stream.topic), stream.topic, partial(self._on_command, index))
+        self.serve(Rollout, 'rollout', self._on_rollout)
+
+    def _on_command(self, index: int, message) -> None:
+        self._applied[index] = to_array(self.contract.actions[index], message)
+
+    def _on_state(self, message: State) -> None:
+        state = encoded_state(message, self.agent.model_id, self.agent.device)
+        stamp = stamp_ns(message.header.stamp)
+        self._states[stamp] = state
+        while len(self._states) > REMEMBERED_STATES:
+            self._states.popitem(last=False)
+        surprise = self._surprise(stamp, state)
+        imagination = self.agent.world_model.imagine(0, state.levels[0], np.concatenate(self._applied)[None])
+        self._foreseen = (stamp, imagination.states[0])
+        self._prediction.publish(prediction_message(
+            imagination, message.header, self.agent.model_id, 0, self.agent.world_model.step_period_s(0), surprise))
+        self.health.figures['surprise'] = f'{surprise:.2f}'
+
+    def _surprise(self, stamp: int, state) -> float:
+        """Error of the prediction made one step ago, with the command in force since; NaN without one."""
+        previous = self._foreseen[0] if self._foreseen else stamp
+        gap_s = (stamp - previous) * 1e-9
+        if not 0 < gap_s <= MAX_GAP_PERIODS * self.contract.control_period_s or previous not in self._states:
+            return math.nan
+        foreseen = self.agent.world_model.predict(self._states[previous].levels[0], np.concatenate(self._applied))
+        return self.agent.world_model.surprise(foreseen, state.levels[0])
+
+    def _on_plan(self, message: Plan) -> None:
+        state = self._states.get(stamp_ns(message.state_stamp))
+        if state is None or not message.actions.shape or not message.actions.shape[0]:
+            return
+        actions = tensor_array(message.actions, 'plan.actions', (None, len(self.contract.action_names)))
+        model, header = self.agent.world_model, message.header
+        header.stamp = message.state_stamp
+        imagined = model.imagine(0, state.levels[0], actions)
+        self._imagination.publish(prediction_message(imagined, header, self.agent.model_id, 0, model.step_period_s(0)))
+        for level, subgoals in enumerate(message.subgoals, start=1):
+            states = torch_tensor(subgoals, f'plan.subgoals[{level - 1}]', (None, None), self.agent.device)
+            self._imagination.publish(prediction_message(
+                model.describe(states), header, self.agent.model_id, level, model.step_period_s(level)))
+
+    def _on_rollout(self, request: Rollout.Request, response: Rollout.Response) -> None:
+        model = self.agent.world_model
+        if request.level >= model.levels:
+            raise ContractError(f'level {request.level} does not exist: the model has levels 0 to {model.levels - 1}')
+        state = torch_tensor(request.state, 'state', (None,), self.agent.device)
+        actions = tensor_array(request.actions, 'actions', (None, None))
+        imagined = model.imagine(request.level, state, actions)
+        header = State().header
+        header.stamp = self.get_clock().now().to_msg()
+        response.prediction = prediction_message(
+            imagined, header, self.agent.model_id, request.level, model.step_period_s(request.level))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of the executable."""
+    return run(lambda: [WorldModelNode()], args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The world-model organ: predicts, imagines, notices surprise (LeCun §2, §4.6, §8.2.2)."""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jepa_ros.errors import ConfigError
+from jepa_ros.perception.perception import EncodedState
+from jepa_ros.world_model.hjepa import HJEPA
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """A rollout of one level, the start excluded."""
+
+    states: Tensor      # (H, D)
+    readouts: Tensor    # (H, R), units in readout_names
+    latents: Tensor     # (H, 0): this model's predictors are deterministic
+
+
+class WorldModel:
+    """Single-robot view of an H-JEPA, in SI units."""
+
+    def __init__(self, model: HJEPA, control_period_s: float, action_low: np.ndarray, action_high: np.ndarray,
+                 action_names: list[str], readout_names: list[str]):
+        self.model, self.control_period_s = model, control_period_s
+        self.action_names, self.readout_names = action_names, readout_names
+        self._low = torch.as_tensor(action_low, dtype=torch.float32)
+        self._span = torch.as_tensor(action_high, dtype=torch.float32) - self._low
+
+    @property
+    def levels(self) -> int:
+        return len(self.model.levels)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.readout_mean.device
+
+    def step_period_s(self, level: int) -> float:
+        """Seconds one prediction of that level spans."""
+        return self.model.levels[level].period * self.control_period_s
+
+    def scale_actions(self, actions: np.ndarray | Tensor) -> Tensor:
+        """SI actions (..., A) -> −1…1 on the model's device."""
+        values = torch.as_tensor(actions, dtype=torch.float32, device='cpu')
+        return (2 * (values - self._low) / self._span - 1).to(self.device)
+
+    def unscale_actions(self, actions: Tensor) -> np.ndarray:
+        """−1…1 (..., A) -> SI."""
+        return ((actions.cpu() + 1) / 2 * self._span + self._low).numpy()
+
+    @torch.inference_mode()
+    def predict(self, state: Tensor, action: np.ndarray) -> Tensor:
+        """Expected next level-0 state (D,) after SI action (A,)."""
+        return self.model.levels[0].predict(state.to(self.device), self.scale_actions(action))
+
+    @torch.inference_mode()
+    def surprise(self, predicted: Tensor, actual: Tensor | EncodedState) -> float:
+        """Prediction error over its mean in training: 1 is usual, large is a violated expectation."""
+        if isinstance(actual, EncodedState):
+            actual = actual.levels[0]
+        error = (predicted.to(self.device) - actual.to(self.device)).square().mean()
+        return float(error / self.model.levels[0].typical_error)
+
+    @torch.inference_mode()
+    def imagine(self, level: int, state: Tensor, actions: np.ndarray | Tensor) -> Imagination:
+        """Roll `actions` (H, A) out from `state` (D,): SI at level 0, macro-actions above. ConfigError on bad input."""
+        if not 0 <= level < self.levels:
+            raise ConfigError(f'level {level} does not exist: this model has levels 0 to {self.levels - 1}')
+        jepa = self.model.levels[level]
+        a = torch.as_tensor(actions, dtype=torch.float32)
+        if a.dim() != 2 or a.shape[1] != jepa.action_encoder.dim or a.shape[0] == 0:
+            raise ConfigError(f'actions have shape {tuple(a.shape)}: level {level} takes '
+                              f'(horizon ≥ 1, {jepa.action_encoder.dim})')
+        if state.shape != (jepa.dim,):
+            raise ConfigError(f'state has shape {tuple(state.shape)}: this model takes ({jepa.dim},)')
+        a = self.scale_actions(a) if level == 0 else a.to(self.device)
+        return self.describe(jepa.rollout(state.to(self.device), a))
+
+    @torch.inference_mode()
+    def describe(self, states: Tensor) -> Imagination:
+        """States (H, D) that were predicted elsewhere, with their readouts."""
+        return Imagination(states, self.model.readouts(states), states.new_zeros(len(states), 0))

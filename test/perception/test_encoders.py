@@ -1,0 +1,46 @@
+"""Encoders: images to states."""
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import invariant
+import torch
+
+from jepa_ros.perception.encoders import ConvEncoder, ENCODERS
+
+
+def test_conv_is_registered():
+    assert ENCODERS.get('conv') is ConvEncoder
+
+
+@invariant
+@given(st.integers(8, 40), st.integers(8, 40), st.integers(1, 4))
+def test_every_image_size_a_contract_allows_gives_a_state(height, width, stages):
+    """The contract takes any size from 8 × 8 up, also one that no power of two divides."""
+    encoder = ConvEncoder((height, width, 3), 5, channels=(4,) * stages)
+    assert encoder(torch.zeros(2, height, width, 3, dtype=torch.uint8)).shape == (2, 5)
+
+
+def test_images_of_a_batch_are_encoded_independently():
+    torch.manual_seed(0)
+    encoder = ConvEncoder((16, 16, 3), 5, channels=(4, 8))
+    images = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8)
+    alone = torch.cat([encoder(images[i:i + 1]) for i in range(3)])
+    assert torch.allclose(encoder(images), alone, atol=1e-5)
+
+
+def test_statistics_normalise_the_images():
+    torch.manual_seed(0)
+    images = torch.randint(40, 90, (8, 16, 16, 3), dtype=torch.uint8)
+    scaled = images.float() / 255
+    encoder = ConvEncoder((16, 16, 3), 5, channels=(4,))
+    encoder.set_statistics(scaled.mean((0, 1, 2)), scaled.std((0, 1, 2)))
+    seen = []
+    encoder.stages.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder(images)
+    assert torch.allclose(seen[0].mean((0, 2, 3)), torch.zeros(3), atol=1e-4)
+    assert torch.allclose(seen[0].std((0, 2, 3)), torch.ones(3), atol=1e-3)
+
+
+def test_a_channel_that_never_changes_is_not_divided_by_zero():
+    encoder = ConvEncoder((8, 8, 3), 4, channels=(4,))
+    encoder.set_statistics(torch.tensor([0.5, 0.5, 0.5]), torch.zeros(3))
+    assert bool(torch.isfinite(encoder(torch.full((1, 8, 8, 3), 128, dtype=torch.uint8))).all())

@@ -1,0 +1,60 @@
+"""The perception organ."""
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from jepa_ros.errors import ContractError
+
+
+@pytest.fixture(scope='module')
+def agent():
+    return tiny.agent()
+
+
+def test_a_percept_becomes_one_state_per_level_and_named_readouts(agent):
+    state = agent.perception.encode({'overhead': tiny.image()})
+    assert [tuple(s.shape) for s in state.levels] == [(6,), (6,)]
+    assert list(state.readouts) == ['x_m', 'y_m']
+    assert all(isinstance(v, float) for v in state.readouts.values())
+
+
+def test_the_state_is_the_model_s_own_encoding(agent):
+    image = tiny.image(3)
+    expected = agent.networks.world_model.encode(torch.from_numpy(image)[None])[0]
+    assert torch.equal(agent.perception.encode({'overhead': image}).levels[0], expected)
+
+
+def test_an_image_that_is_a_view_of_another_is_read_right(agent):
+    image = tiny.image(4)
+    flipped = image[::-1]
+    assert torch.equal(agent.perception.encode({'overhead': flipped}).levels[0],
+                       agent.perception.encode({'overhead': flipped.copy()}).levels[0])
+
+
+def test_readouts_are_in_their_own_units(agent):
+    s = torch.randn(6, generator=torch.Generator().manual_seed(0))
+    model = agent.networks.world_model
+    model.readout_mean.copy_(torch.tensor([10.0, -5.0]))
+    model.readout_std.copy_(torch.tensor([2.0, 3.0]))
+    raw = model.levels[0].readout(s)
+    assert agent.perception.state(s).readouts == pytest.approx(
+        {'x_m': 10 + 2 * float(raw[0]), 'y_m': -5 + 3 * float(raw[1])})
+
+
+@pytest.mark.parametrize('percept, line', [
+    ({}, "percept has no 'overhead': it holds nothing"),
+    ({'front': np.zeros((16, 16, 3), np.uint8)}, "percept has no 'overhead': it holds front"),
+    ({'overhead': np.zeros((8, 16, 3), np.uint8)}, r"percept 'overhead' is uint8 \(8, 16, 3\): .* uint8 \(16, 16, 3\)"),
+    ({'overhead': np.zeros((16, 16, 3), np.float32)}, "percept 'overhead' is float32"),
+])
+def test_a_percept_that_does_not_fit_is_refused_in_one_line(agent, percept, line):
+    with pytest.raises(ContractError, match=line) as refused:
+        agent.perception.encode(percept)
+    assert '\n' not in str(refused.value)
+
+
+def test_a_robot_without_readouts_is_perceived():
+    agent = tiny.Agent.create(
+        tiny.contract().model_copy(update={'readouts': []}), 0, 'blind', tiny.model_config(readouts=0))
+    assert agent.perception.encode({'overhead': tiny.image()}).readouts == {}
