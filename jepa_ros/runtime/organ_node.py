@@ -1,0 +1,72 @@
+"""Base of the six organs' nodes: a managed node with an Agent, loaded and warmed up while configuring.
+
+In one process the organs share one AgentSource and with it one copy of the weights (design §3, composition).
+"""
+from ..robot.contract import RobotContract
+from .node import ManagedNode
+from .parameters import Param
+
+ORGAN_PARAMETERS = (
+    Param('model', 'two_rooms', 'checkpoint: a folder, or the name of a shipped model'),
+    Param('robot', '', 'robot contract: a name or a YAML file; empty takes the one inside the checkpoint'),
+    Param('device', 'auto', 'where the model runs', choices=('auto', 'cpu', 'cuda')),
+    Param('torch_threads', 1, 'CPU threads of torch in this process; more than 1 slows small models down',
+          low=1, high=256),
+)
+
+
+class AgentSource:
+    """Loads each (model, robot, device) once and gives the same Agent to all who ask."""
+
+    def __init__(self):
+        self._agents: dict[tuple[str, str, str], object] = {}
+
+    def get(self, model: str, robot: str, device: str):
+        """Return the warmed-up Agent. Raises CheckpointError or ContractError."""
+        key = (model, robot, device)
+        if key not in self._agents:
+            from ..agent import Agent  # here, so that torch is loaded by a configuring organ and by nothing else
+            agent = Agent.load(model, contract=RobotContract.load(robot) if robot else None, device=device)
+            agent.warm_up()
+            self._agents[key] = agent
+        return self._agents[key]
+
+
+class OrganNode(ManagedNode):
+    """A node that translates for one organ of `agent`. Subclasses name their organ and own parameters."""
+
+    ORGAN = ''
+    OWN_PARAMETERS: tuple[Param, ...] = ()
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.PARAMETERS = (*ORGAN_PARAMETERS, *cls.OWN_PARAMETERS)
+
+    def __init__(self, source: AgentSource | None = None, **node_options):
+        self.agent = None
+        self.contract: RobotContract | None = None
+        self._source = source or AgentSource()
+        super().__init__(self.ORGAN, **node_options)
+
+    def setup(self) -> None:
+        """Load the agent, then let `connect` make the organ's topics and services."""
+        import cv2  # noqa: F401  the adapters resize with it: loading it takes 0.5 s, which must not happen while driving
+        import torch
+        torch.set_num_threads(self.params.torch_threads)
+        self.agent = self._source.get(self.params.model, self.params.robot, self.params.device)
+        self.contract = self.agent.contract
+        self.health.figures['model_id'] = self.agent.model_id
+        self.connect()
+
+    def connect(self) -> None:
+        """Make publishers, subscriptions and services; `agent` and `contract` are there."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        """Let go of the agent."""
+        self.agent = None
+
+    @property
+    def hardware_id(self) -> str:
+        """Name of the robot."""
+        return self.contract.name if self.contract else ''

@@ -1,0 +1,74 @@
+"""What `jepa-ros up` runs: which processes, with which command lines. Refuses what cannot work (no ROS imports)."""
+from dataclasses import dataclass, field
+from pathlib import Path
+import sys
+
+from ..errors import ConfigError
+from .names import AGENT, GATE, ORGANS, SIM
+
+MODULES = {GATE: 'jepa_ros.robot.gate_node', SIM: 'jepa_ros.sim.node', AGENT: 'jepa_ros.runtime.composition',
+           **{organ: f'jepa_ros.{organ}.node' for organ in ORGANS}}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What to run. `world` is empty for a real robot; `extra` are further parameters per process."""
+
+    robot: str = 'two_rooms'
+    model: str = 'two_rooms'
+    world: str = ''
+    composition: bool = True
+    namespace: str = ''
+    params_file: str = ''
+    log_level: str = 'info'
+    real_time_factor: float = 1.0
+    seed: int = 0
+    use_sim_time: bool | None = None   # None: with a world
+    extra: dict[str, dict[str, object]] = field(default_factory=dict)
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Names of the processes, in the order of their start."""
+        return (*((SIM,) if self.world else ()), GATE, *((AGENT,) if self.composition else ORGANS))
+
+    def command(self, name: str) -> list[str]:
+        """Command line of one process."""
+        parameters = {**self._parameters(name), **self.extra.get(name, {})}
+        args = [sys.executable, '-m', MODULES[name], '--ros-args']
+        for key, value in parameters.items():
+            args += ['-p', f'{key}:={_yaml(value)}']
+        if self.namespace:
+            args += ['-r', f'__ns:=/{self.namespace.strip("/")}']
+        if self.params_file:
+            args += ['--params-file', self.params_file]
+        return args + (['--log-level', self.log_level] if self.log_level != 'info' else [])
+
+    def _parameters(self, name: str) -> dict[str, object]:
+        if name == SIM:
+            return {'world': self.world, 'real_time_factor': float(self.real_time_factor), 'seed': self.seed}
+        sim_time = bool(self.world) if self.use_sim_time is None else self.use_sim_time
+        common = {'robot': self.robot, 'use_sim_time': sim_time, 'autostart': True}
+        if name == GATE:  # in lockstep each command is one step of time: the gate must not repeat them
+            return {**common, **({'repeat_rate_hz': 0.0} if self.world and self.real_time_factor == 0 else {})}
+        return {**common, 'model': self.model}
+
+    def check(self) -> None:
+        """Refuse what cannot work before anything is started. Raises a JepaRosError in one line."""
+        from .. import checkpoint
+        from ..robot.contract import RobotContract
+        contract = RobotContract.load(self.robot)
+        folder = checkpoint.find(self.model)
+        checkpoint.verify(folder, contract)
+        if self.world:
+            from ..sim.worlds import load_config
+            load_config(self.world)
+        if self.params_file and not Path(self.params_file).is_file():
+            raise ConfigError(f'params_file {self.params_file}: no such file')
+        if self.real_time_factor < 0:
+            raise ConfigError(f'real_time_factor is {self.real_time_factor:g}; give 0 (lockstep) or more')
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    return f"'{value}'" if isinstance(value, str) else repr(value)

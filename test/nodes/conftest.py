@@ -1,0 +1,128 @@
+"""A whole running stack with a simulated robot, and a client that hears everything and pursues goals."""
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+import pytest
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image
+
+from jepa_ros.action import PursueGoal
+from jepa_ros.msg import Action, Configuration, Energy, EpisodeEvent, Plan, Prediction, State
+from jepa_ros.runtime import qos
+from jepa_ros.runtime.stack import Stack
+from jepa_ros.runtime.supervisor import Supervisor
+
+HEARD = {
+    'camera/image_raw': (Image, qos.SENSOR), 'state': (State, qos.STREAM), 'prediction': (Prediction, qos.STREAM),
+    'imagination': (Prediction, qos.STREAM), 'action': (Action, qos.STREAM), 'plan': (Plan, qos.STREAM),
+    'energy': (Energy, qos.STREAM), 'configuration': (Configuration, qos.LATCHED),
+    'episode': (EpisodeEvent, qos.EVENTS), 'cmd_vel': (Twist, qos.STREAM),
+    '/diagnostics': (DiagnosticArray, QoSProfile(depth=64)),
+}
+
+
+class Client:
+    """Lists of (wall time, message) per topic, services and goals. Has its own context: it can outlive a stack."""
+
+    def __init__(self):
+        self.context = rclpy.Context()
+        self.context.init()
+        self.node = rclpy.create_node('client', context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self._heard: dict[str, list] = {topic: [] for topic in HEARD}
+        for topic, (kind, profile) in HEARD.items():
+            self.node.create_subscription(
+                kind, topic, lambda m, h=self._heard[topic]: h.append((time.monotonic(), m)), profile)
+        self.actions = self.node.create_publisher(Action, 'action', qos.STREAM)
+        self.goals = ActionClient(self.node, PursueGoal, 'pursue_goal')
+
+    def wait(self, condition, what: str, timeout_s: float = 15.0):
+        """Spin until `condition()` is true; returns its value."""
+        end = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < end, f'waited {timeout_s} s in vain for {what}'
+            self.executor.spin_once(timeout_sec=0.05)
+        return value
+
+    def heard(self, topic: str, since: float = 0.0) -> list:
+        """Messages of a topic that came after a moment of `time.monotonic()`."""
+        return [message for wall, message in self._heard[topic] if wall >= since]
+
+    def times(self, topic: str, since: float = 0.0) -> list:
+        """The same with the wall time of each."""
+        return [(wall, message) for wall, message in self._heard[topic] if wall >= since]
+
+    def fresh(self, topic: str, condition=lambda message: True, timeout_s: float = 15.0):
+        """Wait for a message from now on that fulfils `condition`."""
+        since = time.monotonic()
+        return self.wait(lambda: next(filter(condition, self.heard(topic, since)), None), topic, timeout_s)
+
+    def call(self, kind: type, name: str, /, **fields):
+        """Call a service and return its response."""
+        client = self.node.create_client(kind, name)
+        self.wait(client.service_is_ready, f'service {name}')
+        answer = client.call_async(kind.Request(**fields))
+        self.wait(answer.done, f'an answer of {name}')
+        self.node.destroy_client(client)
+        return answer.result()
+
+    def send(self, **fields):
+        """Send a goal; returns its handle. `handle.progress` collects the feedback."""
+        self.wait(self.goals.server_is_ready, 'pursue_goal')
+        progress: list = []
+        sent = self.goals.send_goal_async(PursueGoal.Goal(**fields), lambda m: progress.append(m.feedback))
+        self.wait(sent.done, 'the goal to be accepted')
+        handle = sent.result()
+        handle.progress = progress
+        handle.answer = handle.get_result_async()
+        return handle
+
+    def result(self, handle, timeout_s: float = 20.0):
+        """Wait for the result of a goal."""
+        self.wait(handle.answer.done, 'the result', timeout_s)
+        return handle.answer.result().result
+
+    def pursue(self, **fields):
+        """Send a goal and wait for its result."""
+        return self.result(self.send(**fields))
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.goals.destroy()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+class Running:
+    """A stack and its client."""
+
+    def __init__(self, supervisor: Supervisor, client: Client, lines: list):
+        self.supervisor, self.client, self.lines = supervisor, client, lines
+
+
+@pytest.fixture(scope='module', params=[True, False], ids=['composed', 'separate'])
+def running(request, module_ros_domain, random_model):
+    """The stack with world two_rooms at real time; ends without leaving a process."""
+    lines: list = []
+    supervisor = Supervisor(Stack(model=str(random_model), world='two_rooms', composition=request.param), lines.append)
+    with supervisor:
+        pids = supervisor.wait_ready(60.0) and dict(supervisor.pids)
+        client = Client()
+        client.wait(lambda: client.heard('state'), 'the first state')
+        yield Running(supervisor, client, lines)
+        client.close()
+        pids |= supervisor.pids
+    assert not [name for name, pid in pids.items() if _runs(pid)]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        with open(f'/proc/{pid}/stat') as file:
+            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
