@@ -1,0 +1,167 @@
+"""`jepa-ros goal`: gives the running agent a goal, shows how it is pursued, and says how it ended."""
+from pathlib import Path
+import threading
+
+from rich.progress import BarColumn, Progress, TextColumn
+import typer
+
+from jepa_ros.errors import ConfigError
+
+EXIT_NOT_REACHED = 1
+DISCOVERY_S = 5.0
+CANCEL_S = 2.0
+GRACE_S = 10.0  # wall seconds without feedback after which the configurator counts as gone
+
+
+def goal(
+    image: Path = typer.Option(None, help='Goal as an image file, taken by the robot camera.'),
+    readout: list[str] = typer.Option(None, help='Goal as a readout value, as in x_m=1.0; may be repeated.'),
+    bag: Path = typer.Option(None, help='Goal as a moment of a recording; with --time.'),
+    time: float = typer.Option(None, help='Seconds from the start of the bag.'),
+    task: str = typer.Option('', help='Task in config/tasks; empty for the default.'),
+    timeout: float = typer.Option(0.0, min=0.0, help='Seconds of ROS time; 0 takes the one of the task.'),
+    namespace: str = typer.Option('', help='ROS namespace of the agent.'),
+) -> int:
+    """Give the running agent a goal; exit code 0 when it is reached."""
+    message = _message(image, readout or [], bag, time)
+    message.task, message.timeout = task, timeout
+    return _pursue(message, namespace)
+
+
+def _message(image: Path | None, readout: list[str], bag: Path | None, time: float | None):
+    from jepa_ros.action import PursueGoal
+
+    given = [name for name, value in (('--image', image), ('--readout', readout), ('--bag', bag)) if value]
+    if len(given) != 1:
+        raise ConfigError(f'give exactly one of --image, --readout and --bag (given: {", ".join(given) or "none"})')
+    if image:
+        return PursueGoal.Goal(kind=PursueGoal.Goal.IMAGE, image=_image_message(image))
+    if readout:
+        pairs = [_pair(text) for text in readout]
+        return PursueGoal.Goal(kind=PursueGoal.Goal.READOUT, names=[n for n, _ in pairs], values=[v for _, v in pairs])
+    if time is None:
+        raise ConfigError('--bag needs --time, in seconds from the start of the bag')
+    return PursueGoal.Goal(kind=PursueGoal.Goal.BAG, bag=str(bag.expanduser().absolute()), bag_time=time)
+
+
+def _pair(text: str) -> tuple[str, float]:
+    name, _, value = text.partition('=')
+    try:
+        return name, float(value)
+    except ValueError:
+        raise ConfigError(f'--readout {text}: expected name=number, as in x_m=1.0') from None
+
+
+def _image_message(path: Path):
+    """Image file as sensor_msgs/Image, rgb8."""
+    import cv2
+    from sensor_msgs.msg import Image
+
+    if not path.is_file():
+        raise ConfigError(f'--image {path}: no such file')
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)  # (H, W, 3) BGR
+    if pixels is None:
+        raise ConfigError(f'--image {path}: not an image that can be read (PNG and JPEG can)')
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    height, width, _ = pixels.shape
+    message = Image(height=height, width=width, encoding='rgb8', step=3 * width)
+    message.data.frombytes(pixels.tobytes())
+    return message
+
+
+def _pursue(message, namespace: str) -> int:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C cancels the goal first
+    node = rclpy.create_node('goal', namespace=namespace or None)
+    client = _Client(node)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    ending = threading.Event()
+
+    def spin():
+        while not ending.is_set():
+            executor.spin_once(timeout_sec=0.1)
+    spinner = threading.Thread(target=spin, name='ros', daemon=True)
+    spinner.start()
+    try:
+        return client.run(message)
+    finally:
+        ending.set()
+        spinner.join()
+        executor.shutdown()
+        client.destroy()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+class _Client:
+    """One goal from request to result."""
+
+    def __init__(self, node):
+        from rclpy.action import ActionClient
+
+        from jepa_ros.action import PursueGoal
+        self._node = node
+        self._client = ActionClient(node, PursueGoal, 'pursue_goal')
+        self._feedback = None
+        self._news = threading.Event()
+
+    def destroy(self) -> None:
+        self._client.destroy()
+
+    def run(self, message) -> int:
+        """Send the goal and follow it; the node is spun by another thread."""
+        if not self._client.wait_for_server(timeout_sec=DISCOVERY_S):
+            raise ConfigError(f'no agent answers on {self._node.get_namespace().rstrip("/")}/pursue_goal: start it '
+                              'with jepa-ros up, or set ROS_DOMAIN_ID or --namespace to its own')
+        handle = self._wait(self._client.send_goal_async(message, self._on_feedback), 'the configurator')
+        if not handle.accepted:
+            raise ConfigError('the configurator did not accept the goal')
+        try:
+            result = self._watch(handle)
+        except KeyboardInterrupt:
+            cancelled = threading.Event()
+            handle.cancel_goal_async().add_done_callback(lambda _: cancelled.set())
+            cancelled.wait(CANCEL_S)
+            raise
+        if result.error_code != result.NONE:
+            typer.echo(f'jepa-ros: goal not reached ({_code_name(result)}): {result.message}', err=True)
+            return EXIT_NOT_REACHED
+        typer.echo(f'goal {result.message}, distance to it in state space {result.energy:.3g}')
+        return 0
+
+    def _watch(self, handle):
+        future = handle.get_result_async()
+        future.add_done_callback(lambda _: self._news.set())
+        columns = (TextColumn('pursuing'), BarColumn(), TextColumn('{task.fields[line]}'))
+        with Progress(*columns, transient=True) as bar:
+            task = bar.add_task('', total=1.0, line='')
+            while not future.done():
+                if not self._news.wait(GRACE_S):
+                    raise ConfigError('the configurator fell silent: is the agent still running?')
+                self._news.clear()
+                if self._feedback is not None:
+                    f = self._feedback
+                    bar.update(task, completed=f.progress, line=f'energy {f.energy:.3g}, {f.elapsed:.1f} s, '
+                               f'plan {f.plan_latency_ms:.0f} ms')
+        return future.result().result
+
+    def _on_feedback(self, message) -> None:
+        self._feedback = message.feedback
+        self._news.set()
+
+    def _wait(self, future, whom: str):
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        if not done.wait(GRACE_S):
+            raise ConfigError(f'{whom} does not answer')
+        return future.result()
+
+
+def _code_name(result) -> str:
+    names = ('UNKNOWN_TASK', 'BAD_GOAL', 'BAG_ERROR', 'TIMEOUT', 'ORGAN_LOST', 'NO_PERCEPT', 'CANCELED', 'PREEMPTED',
+             'NOT_ACTIVE', 'INTERNAL')
+    return next((name for name in names if getattr(result, name) == result.error_code), str(result.error_code))

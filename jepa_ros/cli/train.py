@@ -1,0 +1,93 @@
+"""`jepa-ros train`: a checkpoint from bags, on a CPU or a GPU. Needs no ROS."""
+from pathlib import Path
+import shlex
+
+import typer
+
+
+def train(
+    bags: list[Path] = typer.Argument(..., help='Folders of bags, or one cache (episodes-….npz) made from them.'),
+    robot: str = typer.Option('two_rooms', help='Robot contract: a name in config/robots, or the path of a YAML file.'),
+    config: str = typer.Option('two_rooms', help='Training configuration: a name in config/agents, or a YAML file.'),
+    output: Path = typer.Option(..., '--output', '-o', help='Folder of the checkpoint to write.'),
+    work_dir: Path = typer.Option(None, help='Cache, log.csv and the state of an interrupted run, which the same '
+                                  'command continues; empty: build/train/<name of the output>.'),
+    device: str = typer.Option('auto', help='auto, cpu or cuda.'),
+    threads: int = typer.Option(0, min=0, max=256, help='CPU threads; 0: as many as PyTorch chooses.'),
+    seed: int = typer.Option(-1, min=-1, max=2**31 - 1, help="Seed; −1: the configuration's."),
+    compiled: bool = typer.Option(False, help='Compile level 0 with torch.compile: quicker on a GPU.'),
+    made_by: list[str] = typer.Option([], help='A command to list in the model card before this one, such as the one '
+                                      'that recorded the bags. May be repeated.'),
+) -> int:
+    """Train perception, world model, policy and critic.
+
+    Example: jepa-ros train bags/two_rooms --output models/mine
+    """
+    import torch
+
+    from jepa_ros.robot.contract import RobotContract
+    from jepa_ros.training import trainer
+    from jepa_ros.training.config import load_config
+
+    contract, settings = RobotContract.load(robot), load_config(config)
+    if seed >= 0:
+        settings = settings.model_copy(update={'seed': seed})
+    chosen = trainer.choose_device(device)
+    if threads:
+        torch.set_num_threads(threads)
+    _refuse_missing(bags)
+    again = ['jepa-ros', 'train', *map(str, bags), '--robot', robot, '--config', config, '--output', str(output)]
+    again += ['--seed', str(seed)] if seed >= 0 else []
+    commands = [*made_by, ' '.join(map(shlex.quote, again)), f'jepa-ros eval --model {shlex.quote(str(output))}']
+    with _Progress() as report:
+        agent = trainer.train(bags, contract, settings, output, work_dir or Path('build/train') / output.name, chosen,
+                              commands=commands, report=report, compiled=compiled)
+    _print_card(agent, output)
+    return 0
+
+
+def _refuse_missing(bags: list[Path]) -> None:
+    from jepa_ros.errors import BagError
+    for bag in bags:
+        if not bag.exists():
+            raise BagError(f'{bag}: no such bag; record one with: jepa-ros record world=two_rooms --output {bag}')
+
+
+class _Progress:
+    """One rich progress bar per stage, with the newest loss."""
+
+    def __enter__(self):
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        self._bars: dict = {}
+        self._progress = Progress(TextColumn('{task.description:<22}'), BarColumn(), MofNCompleteColumn(),
+                                  TimeElapsedColumn(), TimeRemainingColumn(), TextColumn('{task.fields[figures]}'))
+        self._progress.start()
+        return self
+
+    def __call__(self, stage: str, done: int, total: int, parts: dict[str, float]) -> None:
+        if stage not in self._bars:
+            self._bars[stage] = self._progress.add_task(stage, total=total, figures='')
+        figures = '  '.join(f'{name} {value:.3g}' for name, value in list(parts.items())[:4])
+        self._progress.update(self._bars[stage], completed=done, total=total, figures=figures)
+
+    def __exit__(self, *_) -> None:
+        self._progress.stop()
+
+
+def _print_card(agent, output: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    table = Table(title=f'{output}  ({agent.model_id})')
+    table.add_column('figure')
+    table.add_column('value', justify='right')
+    for name, value in agent.card.metrics.items():
+        table.add_row(name, f'{value:.4g}')
+    table.add_row('goal_tolerance', f'{agent.card.goal_tolerance:.4g}')
+    Console().print(table)

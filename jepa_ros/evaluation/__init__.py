@@ -1,0 +1,1 @@
+"""Measuring an agent: closed loops without ROS, observation of a running stack, reports and pictures."""

@@ -1,0 +1,87 @@
+"""The command line: quick help, one line for a mistake, `key=value` arguments, a clean Ctrl-C."""
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jepa_ros.cli.main import COMMANDS, key_values_to_options, load_command, main
+from jepa_ros.errors import ConfigError
+
+
+def some(robot: str = '', composition: bool = True, real_time_factor: float = 1.0, seed: int = 0) -> None:
+    """Stand for a command."""
+
+
+@pytest.mark.parametrize('given, expected', [
+    (['robot=two_rooms'], ['--robot=two_rooms']),
+    (['robot:=two_rooms', 'seed=3'], ['--robot=two_rooms', '--seed=3']),
+    (['composition=false'], ['--no-composition']),
+    (['composition=True'], ['--composition']),
+    (['real_time_factor=0'], ['--real-time-factor=0']),
+    (['robot=a=b'], ['--robot=a=b']),
+    (['--robot', 'x=y'], ['--robot', 'x=y']),
+    (['--no-composition', 'seed=3'], ['--no-composition', '--seed=3']),
+    (['bags/run-1', '--seed', '3'], ['bags/run-1', '--seed', '3']),
+])
+def test_key_values_mean_options(given, expected):
+    assert key_values_to_options(some, given) == expected
+
+
+@pytest.mark.parametrize('given, words', [
+    (['robto=two_rooms'], ("'robto='", 'did you mean robot')),
+    (['composition=maybe'], ('composition=maybe', 'true or false'))])
+def test_a_wrong_key_or_value_is_named(given, words):
+    with pytest.raises(ConfigError) as caught:
+        key_values_to_options(some, given)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize('argv, words', [
+    (['upp'], ("unknown command 'upp'", 'did you mean up')),
+    (['up', 'wrld=two_rooms'], ("'wrld='", 'did you mean world')),
+    (['up', '--wrold', 'x'], ('--wrold',)),
+    (['up', 'real_time_factor=fast'], ('--real-time-factor', 'valid number')),
+    (['up', 'world=two_roms'], ("'two_roms'", 'two_rooms')),
+    (['goal'], ('--image, --readout and --bag',)),
+    (['goal', '--readout', 'x_m'], ('--readout x_m', 'name=number')),
+    (['goal', '--image', '/nowhere.png'], ('/nowhere.png', 'no such file')),
+    (['goal', '--bag', '/nowhere'], ('--time',)),
+])
+def test_a_mistake_is_one_line_and_exit_code_2(capfd, random_model, argv, words):
+    if 'world=two_roms' in argv:
+        argv = [*argv, f'model={random_model}']
+    assert main(argv) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith('jepa-ros: ')
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+def test_an_unreadable_goal_image_is_named(capfd, tmp_path):
+    path = tmp_path / 'goal.png'
+    path.write_text('not an image')
+    assert main(['goal', '--image', str(path)]) == 2
+    assert f'{path}: not an image' in capfd.readouterr().err
+
+
+def test_a_goal_without_an_agent_says_what_to_start(ros_domain, capfd, monkeypatch):
+    monkeypatch.setattr('jepa_ros.cli.goal.DISCOVERY_S', 0.2)
+    assert main(['goal', '--readout', 'x_m=1.0']) == 2
+    assert 'no agent answers on /pursue_goal' in capfd.readouterr().err
+
+
+def test_help_lists_every_command_and_loads_neither_torch_nor_ros():
+    code = ('import sys; from jepa_ros.cli.main import main; code = main(["--help"]); '
+            'sys.exit(code or bool({"torch", "rclpy"} & set(sys.modules)))')
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(f' {name} ' in done.stdout for name in COMMANDS)
+    assert time.monotonic() - began < 3.0  # 0.2 s on an idle machine
+
+
+@pytest.mark.parametrize('name', list(COMMANDS))
+def test_every_command_exists_and_its_help_can_be_shown(name, capsys):
+    assert load_command(name).__doc__
+    assert main([name, '--help']) == 0
+    assert f'jepa-ros {name}' in capsys.readouterr().out
