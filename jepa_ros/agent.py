@@ -8,7 +8,7 @@ from torch import nn
 
 from jepa_ros import checkpoint
 from jepa_ros.actor.actor import Actor
-from jepa_ros.actor.planners import PlannerConfig
+from jepa_ros.actor.planners import PlannerConfig, PLANNERS
 from jepa_ros.actor.policy import Policy
 from jepa_ros.checkpoint import architecture_of, ModelCard
 from jepa_ros.configurator.configurator import Configurator
@@ -30,7 +30,7 @@ DEFAULT_PLANNERS = (PlannerConfig(samples=32, iterations=2, horizon=8, elites=4,
 _UNUSABLE = (ConfigError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception | str) -> str:
     return ' '.join(str(error).split())[:200]
 
 
@@ -92,16 +92,21 @@ class Agent:
         try:
             own = contract or RobotContract.model_validate(card.contract)
             networks = Networks(card.model_settings(), card.policy_chunk, card.policy_width, card.critic_width)
-            card.planner_settings()
+            for planner in card.planner_settings():
+                PLANNERS.get(planner.method)
         except _UNUSABLE as error:
             kind = '' if isinstance(error, ConfigError) else f'{type(error).__name__}: '
             raise CheckpointError(f'{folder / checkpoint.CARD}: contract, architecture or planners cannot be used '
                                   f'({kind}{_one_line(error)}): copy the checkpoint again') from None
+        if own.sha256() != card.contract_sha256:
+            raise CheckpointError(f'{folder / checkpoint.CARD}: contract_sha256 is not that of the contract in it: it '
+                                  'was changed after training; copy the checkpoint again or train a new one')
         try:
             networks.load_state_dict(tensors)
         except RuntimeError as error:
-            raise CheckpointError(f'{folder}: weights do not fit the architecture in {checkpoint.CARD}: '
-                                  f'{_one_line(error)}') from None
+            first = str(error).splitlines()[1:2] or [str(error)]  # below the heading: the tensor
+            raise CheckpointError(f'{folder}: weights do not fit the architecture in {checkpoint.CARD} '
+                                  f'({_one_line(first[0])}): copy the checkpoint again') from None
         return cls(networks, card, own, device)
 
     def save(self, folder: str | Path) -> None:

@@ -93,6 +93,8 @@ def read_card(folder: Path) -> ModelCard:
     if isinstance(data, dict) and data.get('format', FORMAT) != FORMAT:     # first: another format has other fields
         raise CheckpointError(f'{path}: format {data["format"]!r} is not known to this version (it reads {FORMAT}): '
                               f'update jepa_ros')
+    if not isinstance(data, dict):
+        raise CheckpointError(f'{path}: holds no model card: copy the checkpoint again')
     try:
         return ModelCard.model_validate(data)
     except ValidationError as error:
@@ -123,16 +125,38 @@ def read(folder: Path, contract: RobotContract | None = None) -> tuple[ModelCard
                               f'({" ".join(str(error).split())}): copy it again') from None
 
 
+def check_writable(folder: Path) -> None:
+    """Make the folder; CheckpointError when no checkpoint can be written there. Asked before hours of training."""
+    probe = folder / f'.{WEIGHTS}.probe'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise CheckpointError(f'{folder}: a checkpoint cannot be written here ({error.strerror}): '
+                              'give another --output') from None
+
+
 def write(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
-    """Write both files, weights first; returns the card with its hash."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write both files, weights first; returns the card with its hash. CheckpointError when the disk refuses."""
+    check_writable(folder)
     partial = folder / (WEIGHTS + '.partial')
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
-    card = card.model_copy(update={'sha256': sha256(partial)})
-    partial.replace(folder / WEIGHTS)
-    text = yaml.safe_dump(card.model_dump(mode='json'), sort_keys=False, allow_unicode=True, width=110)
-    (folder / CARD).write_text(text, encoding='utf-8')
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
+        card = card.model_copy(update={'sha256': sha256(partial)})
+        text = yaml.safe_dump(card.model_dump(mode='json'), sort_keys=False, allow_unicode=True, width=110)
+        partial_card = folder / (CARD + '.partial')
+        partial_card.write_text(text, encoding='utf-8')
+        partial.replace(folder / WEIGHTS)
+        partial_card.replace(folder / CARD)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f'{folder}: the checkpoint cannot be written ({_first_line(error)}): free space and run '
+                              'the command again, it goes on where it was') from None
     return card
+
+
+def _first_line(error: Exception) -> str:
+    return (getattr(error, 'strerror', None) or str(error)).splitlines()[0]
 
 
 def sha256(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Checkpoints: what is written is read back, and every damage is one line that names the file."""
 import os
+from pathlib import Path
 import pickle
 import shutil
 import subprocess
@@ -135,8 +136,8 @@ def test_loading_never_imports_pickle_s_loader(original):
 
 
 @pytest.mark.parametrize('text, what', [
-    (b'', 'file: Input should be'),
-    (b'- 1\n- 2\n', 'file: Input should be'),
+    (b'', 'holds no model card'),
+    (b'- 1\n- 2\n', 'holds no model card'),
     (b'name: [\n', 'cannot be read'),
     (b'\xff\xfe\x00', 'cannot be read'),
     (b'name: 2024-13-45\n', 'cannot be read'),
@@ -215,3 +216,11 @@ def test_a_card_keeps_bags_commands_and_metrics(tmp_path):
     again = checkpoint.read_card(tmp_path / 'm')
     assert isinstance(again, ModelCard)
     assert (again.bags, again.commands, again.metrics) == ({'a': 'f' * 64}, ['jepa-ros train a'], {'std': 0.5})
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(tmp_path):
+    (tmp_path / 'file').touch()
+    for folder in (tmp_path / 'file', tmp_path / 'file' / 'below', Path('/proc/nowhere')):
+        with pytest.raises(CheckpointError, match='cannot be written here') as refused:
+            checkpoint.check_writable(folder)
+        assert str(refused.value).startswith(f'{folder}: ')

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from jepa_ros.actor.hierarchy import Hierarchy, HierarchyPlan
+from jepa_ros.actor.impasse import Impasse, way_out
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.cost import Cost, CostSettings, Goal
@@ -55,6 +56,8 @@ class Actor:
         self._warm: tuple[Tensor, ...] | None = None
         self._generator = torch.Generator(self._world.device).manual_seed(self._seed)
         self._quickest_ms: float | None = None
+        self._impasse = Impasse()
+        self._way_out: Tensor | None = None     # (n, A) in −1…1, what is left of a way out of an impasse
 
     def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None, mode: str = 'auto',
                   budget_ms: float = 50.0) -> None:
@@ -68,7 +71,8 @@ class Actor:
             raise ConfigError('mode reactive needs a checkpoint with a policy and a goal given as a state '
                               '(image or bag)')
         self._settings = (settings, mode, budget_ms)
-        self._warm = None
+        self._warm, self._way_out = None, None
+        self._impasse.reset()
 
     @torch.inference_mode()
     def act(self, state: EncodedState, previous_action: np.ndarray | None = None, delay_s: float = 0.0) -> Decision:
@@ -84,15 +88,32 @@ class Actor:
             reason = f'quickest plan takes {self._quickest_ms:.1f} ms, budget is {budget_ms:.1f} ms: Mode-1'
             self._quickest_ms *= 0.7       # try again soon: it may have been a hiccup of the machine
             return self._react(s, settings, began, budget_ms, reason)
+        if self._way_out is not None and bool(torch.isfinite(s).all()):
+            return self._leave(began, budget_ms)
         plan = self._plan(s, settings, previous_action, began + budget_ms / 1e3)
         if not torch.isfinite(plan.searches[0].energy[0]):
             self._warm = None
             return self._react(s, settings, began, budget_ms, 'every plan was refused (energy not finite): Mode-1')
+        if self._impasse.stuck(float(plan.searches[-1].energy[0])):
+            level = self._world.model.levels[0]
+            self._way_out = way_out(s, level.rollout, len(self._world.action_names), self._configs[0].horizon,
+                                    self._generator)
+            return self._leave(began, budget_ms)
         decision = self._decision(plan, began, budget_ms)
         least = sum(s.iterations for s in plan.searches) == len(plan.searches)
         if least:
             self._quickest_ms = decision.latency_ms
         return decision
+
+    def _leave(self, began: float, budget_ms: float) -> Decision:
+        """One step of the way out of an impasse; after the last one planning starts afresh."""
+        actions = self._world.unscale_actions(self._way_out)
+        self._way_out = self._way_out[1:] if len(self._way_out) > 1 else None
+        if self._way_out is None:
+            self._warm = None
+            self._impasse.reset()
+        return Decision(actions[0], PLANNED, actions, latency_ms=(time.perf_counter() - began) * 1e3,
+                        budget_ms=budget_ms, degradation='impasse: plans make no progress, exploring a way out')
 
     def _at_effect(self, s: Tensor, previous_action: np.ndarray | None, delay_s: float) -> Tensor:
         if previous_action is None or delay_s <= 0:

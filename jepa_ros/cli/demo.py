@@ -22,7 +22,10 @@ def demo(
     real_time_factor: float = typer.Option(1.0, min=0.1, max=10.0, help='Simulated seconds per second.'),
     docs: Path = typer.Option(None, help='Also write demo.gif and energy.png into this folder.'),
 ) -> int:
-    """Drive to goals in the other room, over real ROS 2 topics; exit code 1 when less than 90 % are reached."""
+    """Drive to goals in the other room, over real ROS 2 topics; exit code 1 when less than 90 % are reached.
+
+    Example: jepa-ros demo episodes=3 composition=false output=build/demo_of_three
+    """
     from jepa_ros import checkpoint
     from jepa_ros.evaluation import live
     from jepa_ros.runtime.stack import Stack

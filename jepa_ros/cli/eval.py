@@ -19,7 +19,10 @@ def eval(   # noqa: A001  the command's name
     workers: int = typer.Option(1, min=1, max=64, help='Processes. Results are the same, latencies get worse.'),
     json: Path = typer.Option(None, help='Write figures and episodes to this file.'),
 ) -> int:
-    """Drive many episodes in lockstep with a simulated robot and print the figures."""
+    """Drive many episodes in lockstep with a simulated robot and print the figures.
+
+    Example: jepa-ros eval model=models/mine episodes=20 world=two_rooms_random_door
+    """
     from jepa_ros.evaluation import closed_loop, report
 
     report.check_writable(json)

@@ -1,11 +1,13 @@
 """`jepa-ros goal`: gives the running agent a goal, shows how it is pursued, and says how it ended."""
 from pathlib import Path
+import sys
 import threading
 
 from rich.progress import BarColumn, Progress, TextColumn
 import typer
 
 from jepa_ros.errors import ConfigError
+from jepa_ros.runtime.names import full_namespace
 
 EXIT_NOT_REACHED = 1
 DISCOVERY_S = 5.0
@@ -22,7 +24,10 @@ def goal(
     timeout: float = typer.Option(0.0, min=0.0, help='Seconds of ROS time; 0 takes the one of the task.'),
     namespace: str = typer.Option('', help='ROS namespace of the agent.'),
 ) -> int:
-    """Give the running agent a goal; exit code 0 when it is reached."""
+    """Give the running agent a goal; exit code 0 when it is reached, 1 when it is not.
+
+    Example: jepa-ros goal --image goal.png, or: jepa-ros goal --bag bags/two_rooms_0 --time 12.5
+    """
     message = _message(image, readout or [], bag, time)
     message.task, message.timeout = task, timeout
     return _pursue(message, namespace)
@@ -72,9 +77,11 @@ def _image_message(path: Path):
 def _pursue(message, namespace: str) -> int:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
-    from rclpy.signals import SignalHandlerOptions
 
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)  # Ctrl-C cancels the goal first
+    from jepa_ros.runtime.ros import init
+
+    namespace = full_namespace(namespace)
+    init(args=[])
     node = rclpy.create_node('goal', namespace=namespace or None)
     client = _Client(node)
     executor = SingleThreadedExecutor()
@@ -137,7 +144,7 @@ class _Client:
         future = handle.get_result_async()
         future.add_done_callback(lambda _: self._news.set())
         columns = (TextColumn('pursuing'), BarColumn(), TextColumn('{task.fields[line]}'))
-        with Progress(*columns, transient=True) as bar:
+        with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:
             task = bar.add_task('', total=1.0, line='')
             while not future.done():
                 if not self._news.wait(GRACE_S):

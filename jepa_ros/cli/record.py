@@ -27,7 +27,10 @@ def record(
     overwrite: bool = typer.Option(False, help='Delete an older bag at the output first.'),
     repair: str = typer.Option('', help='Make this bag readable, whose recording was cut off; records nothing.'),
 ) -> int:
-    """Record a bag, or repair one. Ctrl-C ends early and keeps what is recorded."""
+    """Record a bag, or repair one. Ctrl-C ends early and keeps what is recorded.
+
+    Example: jepa-ros record world=two_rooms episodes=100, or of a live robot: jepa-ros record robot=mine.yaml
+    """
     if repair:
         from jepa_ros.robot.bag_repair import repair as repair_bag
         print(f'{repair}: readable, {repair_bag(repair)} messages')
@@ -37,8 +40,11 @@ def record(
         signal.signal(number, lambda number, _frame: interrupted.append(number))
     from jepa_ros.cli.record_session import Plan
     from jepa_ros.robot.contract import RobotContract
+    from jepa_ros.runtime.names import full_namespace
+    from jepa_ros.runtime.ros import domain_id
 
-    contract = RobotContract.load(robot)
+    contract, namespace = RobotContract.load(robot), full_namespace(namespace)
+    domain_id()
     if world:
         from jepa_ros.sim.worlds import load_config
         load_config(world)

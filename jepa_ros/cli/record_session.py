@@ -15,13 +15,13 @@ from diagnostic_msgs.msg import DiagnosticStatus
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 import yaml
 
 from ..errors import BagError, ConfigError
 from ..runtime.child import cause, Child
 from ..runtime.process import EXIT_REFUSED
 from ..runtime.qos import HEARTBEATS
+from ..runtime.ros import init
 
 END_S = 30.0          # how long the bag may take to be closed
 ENDED_S = 5.0         # how long a simulator may take
@@ -40,7 +40,7 @@ class Plan:
     steps: int = 100
     seed: int = 0
     first_episode: int = 0
-    namespace: str = ''
+    namespace: str = ''         # full, as /robot_1
     topics: str = ''
     use_sim_time: bool = False
 
@@ -82,6 +82,7 @@ class Session:
         self.plan = plan
         self.progress = Progress()
         self._stop = False
+        self._executor: SingleThreadedExecutor | None = None
 
     def stop(self) -> None:
         """Ask for an early end; what is recorded is kept. May be called from a signal handler."""
@@ -110,6 +111,8 @@ class Session:
                 self._end(self._recorder, END_S)
                 if self._sim is not None:
                     self._end(self._sim, ENDED_S)
+                if self._executor is not None:
+                    self._executor.shutdown()
                 context.try_shutdown()
             code = self._recorder.process.returncode
             if code == 0 and not early:  # the driver has done them all, whatever the last heartbeat said
@@ -123,7 +126,7 @@ class Session:
         plan = self.plan
         args = ['--ros-args', '--params-file', str(parameters)]
         if plan.namespace:
-            args += ['-r', f'__ns:=/{plan.namespace.strip("/")}']
+            args += ['-r', f'__ns:={plan.namespace}']
         self._sim = Child('sim') if plan.world else None
         if self._sim is not None:
             self._sim.start([sys.executable, '-m', 'jepa_ros.sim.node', *args], self._logs)
@@ -132,7 +135,7 @@ class Session:
         self._recorder.start([sys.executable, '-m', module, *args], self._logs)
 
     def _listen(self, context: Context) -> None:
-        rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+        init(context=context)
         node = rclpy.create_node('record', context=context, namespace=self.plan.namespace or None)
         node.create_subscription(DiagnosticStatus, 'heartbeat', self._on_heartbeat, HEARTBEATS)
         self._executor = SingleThreadedExecutor(context=context)

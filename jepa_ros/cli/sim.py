@@ -10,9 +10,14 @@ def sim(
     clock_rate_hz: int = typer.Option(50, min=10, max=200, help='Clock messages per simulated second.'),
     namespace: str = typer.Option('', help='ROS namespace of the robot.'),
 ) -> int:
-    """Run a simulated robot until Ctrl-C."""
+    """Run a simulated robot until Ctrl-C.
+
+    Example: jepa-ros sim world=two_rooms_random_door seed=3
+    """
+    from jepa_ros.runtime.names import full_namespace
     from jepa_ros.sim.node import main
 
-    args = ['--ros-args', '-r', f'__ns:=/{namespace.strip("/")}'] if namespace else []
+    name = full_namespace(namespace)
+    args = ['--ros-args', '-r', f'__ns:={name}'] if name else []
     return main(args, {'world': world, 'real_time_factor': real_time_factor, 'seed': seed,
                        'clock_rate_hz': clock_rate_hz})

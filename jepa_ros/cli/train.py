@@ -1,4 +1,5 @@
 """`jepa-ros train`: a checkpoint from bags, on a CPU or a GPU. Needs no ROS."""
+from contextlib import contextmanager
 from pathlib import Path
 import shlex
 
@@ -25,6 +26,7 @@ def train(
     """
     import torch
 
+    from jepa_ros import checkpoint
     from jepa_ros.robot.contract import RobotContract
     from jepa_ros.training import trainer
     from jepa_ros.training.config import load_config
@@ -35,13 +37,15 @@ def train(
     chosen = trainer.choose_device(device)
     if threads:
         torch.set_num_threads(threads)
+    work_dir = work_dir or Path('build/train') / output.name
     _refuse_missing(bags)
+    checkpoint.check_writable(output)
     again = ['jepa-ros', 'train', *map(str, bags), '--robot', robot, '--config', config, '--output', str(output)]
     again += ['--seed', str(seed)] if seed >= 0 else []
     commands = [*made_by, ' '.join(map(shlex.quote, again)), f'jepa-ros eval --model {shlex.quote(str(output))}']
-    with _Progress() as report:
-        agent = trainer.train(bags, contract, settings, output, work_dir or Path('build/train') / output.name, chosen,
-                              commands=commands, report=report, compiled=compiled)
+    with _ends_named(work_dir), _Progress() as report:
+        agent = trainer.train(bags, contract, settings, output, work_dir, chosen, commands=commands, report=report,
+                              compiled=compiled)
     _print_card(agent, output)
     return 0
 
@@ -51,6 +55,23 @@ def _refuse_missing(bags: list[Path]) -> None:
     for bag in bags:
         if not bag.exists():
             raise BagError(f'{bag}: no such bag; record one with: jepa-ros record world=two_rooms --output {bag}')
+
+
+@contextmanager
+def _ends_named(work_dir: Path):
+    """One line for Ctrl-C and for what the disk refuses: the state of the run is kept, or an older one is."""
+    from safetensors import SafetensorError
+
+    from jepa_ros.errors import TrainingError
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f'jepa-ros: interrupted; the same command goes on from what is in {work_dir}', err=True)
+        raise
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
+        raise TrainingError(f'{getattr(error, "filename", None) or work_dir}: cannot be written ({reason}): free space '
+                            'or give another --work-dir; the same command goes on where it was') from None
 
 
 class _Progress:

@@ -18,16 +18,21 @@ def up(
     use_sim_time: bool = typer.Option(False, help='Take the time from /clock; always so with a world.'),
     seed: int = typer.Option(0, min=0, max=2**31 - 1, help="Seed of the world's first state."),
 ) -> int:
-    """Run the agent until Ctrl-C."""
+    """Run the agent until Ctrl-C.
+
+    Example: jepa-ros up world=two_rooms, then in another terminal: jepa-ros goal --readout x_m=1 --readout y_m=0.5
+    """
+    ending = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # before ROS is loaded, which takes a second
+        signal.signal(number, lambda *_: ending.set())
     from jepa_ros.runtime.stack import Stack
     from jepa_ros.runtime.supervisor import Supervisor
 
     stack = Stack(robot=robot, model=model, world=world, composition=composition, namespace=namespace,
                   params_file=params_file, log_level=log_level, real_time_factor=real_time_factor, seed=seed,
                   use_sim_time=use_sim_time or bool(world))
-    ending = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
+    if ending.is_set():
+        return 0
     supervisor = Supervisor(stack, say=lambda line: print(f'jepa-ros: {line}', flush=True))
     try:
         supervisor.start()

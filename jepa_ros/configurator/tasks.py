@@ -7,6 +7,7 @@ import yaml
 
 from jepa_ros import paths
 from jepa_ros.errors import ConfigError
+from jepa_ros.robot.yaml_errors import first_error, unreadable
 
 DEFAULT_TASK = 'reach'
 
@@ -28,12 +29,12 @@ class Task(BaseModel):
 def load_task(path: Path) -> Task:
     """Read one task; ConfigError names file and field."""
     try:
-        return Task.model_validate(yaml.safe_load(path.read_text(encoding='utf-8')) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f'{path}: cannot be read: {" ".join(str(error).split())}') from None
+        text = path.read_text(encoding='utf-8')
+        return Task.model_validate(yaml.safe_load(text) or {})
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f'{path}: {".".join(map(str, first["loc"])) or "file"}: {first["msg"]}') from None
+        raise ConfigError(first_error(error, text, str(path), Task)) from None
+    except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
+        raise ConfigError(unreadable(error, str(path))) from None
 
 
 def load_tasks() -> dict[str, Task]:

@@ -16,6 +16,7 @@ from jepa_ros.evaluation.observer_node import Observer, RESULTS
 from jepa_ros.evaluation.tape import Pursuit, Tape
 from jepa_ros.runtime.child import cause, Child
 from jepa_ros.runtime.names import AGENT, SIM
+from jepa_ros.runtime.ros import domain_id
 from jepa_ros.runtime.stack import Stack
 from jepa_ros.runtime.supervisor import Supervisor
 from jepa_ros.sim.episodes import StartGoal
@@ -39,10 +40,7 @@ def isolate() -> int:
         if domain is None:
             raise ConfigError('all ROS domains from 1 to 101 are in use: set ROS_DOMAIN_ID to the one to take')
         os.environ['ROS_DOMAIN_ID'] = str(domain)
-    value = os.environ['ROS_DOMAIN_ID']
-    if not value.isdecimal() or int(value) > 232:
-        raise ConfigError(f'ROS_DOMAIN_ID is {value!r}: it must be a number from 0 to 232')
-    return int(value)
+    return domain_id()
 
 
 def _unused(domain: int) -> bool:
@@ -128,7 +126,7 @@ class Live:
             raise ConfigError(f'the simulator died, the demo cannot go on: see {self._logs}/{SIM}.log')
         if not self._recorder.alive:
             code = self._recorder.process.poll() if self._recorder.process else 0
-            raise ConfigError(f'the recorder ended ({cause(code)}){self._recorder.last_line(self._logs)}')
+            raise ConfigError(f'the recorder ended ({cause(code)}){self._recorder.reason(self._logs)}')
 
     def _recorder_command(self) -> list[str]:
         made_with = {'world': self.stack.world, 'seed': self.stack.seed, 'composition': self.stack.composition,

@@ -16,7 +16,6 @@ from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import UInt32
 
@@ -29,6 +28,7 @@ from jepa_ros.robot.ros_types import stamp_ns
 from jepa_ros.runtime.diagnostics import heartbeat_phase
 from jepa_ros.runtime.messages import tensor_array
 from jepa_ros.runtime.qos import HEARTBEATS, LATCHED
+from jepa_ros.runtime.ros import init
 from jepa_ros.srv import ResetWorld
 
 QUEUE = 50                  # messages a subscription may hold while this process is busy
@@ -57,7 +57,7 @@ class Observer:
         self._ending = threading.Event()
 
     def __enter__(self) -> 'Observer':
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+        init(args=[])
         self._node = rclpy.create_node('demo')
         listen, reliability = self._node.create_subscription, ReliabilityPolicy
         sensors = QoSProfile(depth=QUEUE, reliability=reliability.BEST_EFFORT)

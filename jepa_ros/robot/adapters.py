@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ContractError
 
-_CHANNELS = {'rgb8': 3, 'bgr8': 3, 'mono8': 1}
+_CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 
 
 def to_array(stream, message) -> np.ndarray | np.float32:
@@ -55,7 +55,7 @@ def fill(message, fields: dict[str, float]):
 
 
 def image_to_array(observation, message) -> np.ndarray:
-    """sensor_msgs/Image in rgb8, bgr8 or mono8 -> uint8 (height, width, 3) RGB, resized with area interpolation."""
+    """sensor_msgs/Image in one of `_CHANNELS` -> uint8 (height, width, 3) RGB, resized with area interpolation."""
     topic = observation.topic
     channels = _CHANNELS.get(message.encoding)
     if channels is None:
@@ -66,10 +66,12 @@ def image_to_array(observation, message) -> np.ndarray:
         raise ContractError(f'{topic}: data has {len(data)} bytes, {width}×{height} {message.encoding} with step {row} '
                             f'needs {row * height}')
     pixels = data[:row * height].reshape(height, row)[:, :width * channels].reshape(height, width, channels)
-    if message.encoding == 'bgr8':
-        pixels = pixels[:, :, ::-1]
-    elif message.encoding == 'mono8':
+    if message.encoding == 'mono8':
         pixels = np.repeat(pixels, 3, axis=2)
+    elif message.encoding.startswith('bgr'):
+        pixels = pixels[:, :, 2::-1]
+    else:
+        pixels = pixels[:, :, :3]   # without transparency
     return _resize(pixels, observation.height, observation.width)
 
 

@@ -5,6 +5,7 @@ Used by the recorder node. One thread at a time may call a writer.
 from contextlib import suppress
 import os
 from pathlib import Path
+import shutil
 
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 
@@ -42,7 +43,9 @@ class BagWriter:
         except WriterError:
             raise BagError(f'{self.path} exists already; give another output or --overwrite') from None
         except OSError as error:
-            raise BagError(f'{self.path}: a bag cannot be written here: {error.strerror or error}') from error
+            shutil.rmtree(self.path, ignore_errors=True)  # nothing is recorded yet, and the name is wanted again
+            raise BagError(f'{self.path}: a bag cannot be written here ({error.strerror or error}): free space or give '
+                           'another output') from error
         self.open = True
 
     def add_topic(self, topic: str, type_name: str, qos: list = ()) -> None:

@@ -37,7 +37,7 @@ class Observation(_Strict):
     type: MsgType
     height: Annotated[int, Field(ge=8, le=2048)]
     width: Annotated[int, Field(ge=8, le=2048)]
-    encoding: Literal['rgb8'] = 'rgb8'      # of the tensor; messages in bgr8 or mono8 are converted
+    encoding: Literal['rgb8'] = 'rgb8'      # of the tensor; messages in bgr8, rgba8, bgra8 or mono8 are converted
     align: Literal['hold', 'asof'] = 'hold'  # hold: newest sample whatever its age; asof: none older than timeout_s
     timeout_s: Seconds = 0.5
 
@@ -137,7 +137,7 @@ class RobotContract(_Strict):
         try:
             return cls.model_validate(read_yaml(text, source))
         except ValidationError as error:
-            raise ContractError(first_error(error, text, source)) from error
+            raise ContractError(first_error(error, text, source, cls)) from error
 
     def to_yaml(self) -> str:
         """YAML text that `parse` reads back into an equal contract."""

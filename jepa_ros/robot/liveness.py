@@ -1,10 +1,12 @@
 """Which organs are alive, judged by their heartbeats on wall time. Pure; used by the command gate.
 
-An organ is at fault when it was never heard, fell silent, says that it is not active, or reports an error.
+An organ is at fault when it was never heard, fell silent, says that it is not active, or reports an error, or when
+the supervisor says that its process has ended.
 """
 from dataclasses import dataclass
 
 ERROR = 2  # diagnostic_msgs/DiagnosticStatus.ERROR; STALE is above it
+DEAD = 'dead'  # state in the heartbeat that the supervisor sends for a node whose process has ended
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Organs:
         beat = self._beats.get(name)
         if beat is None:
             return ''
+        if beat.phase == DEAD:  # first: no heartbeat can follow, and this says why
+            return f'{name} is dead: {beat.message}'
         silence = wall_s - beat.wall_s
         if silence > self.timeout_s:
             return f'{name} is lost: no heartbeat for {silence:.1f} s'

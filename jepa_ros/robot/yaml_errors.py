@@ -1,8 +1,11 @@
 """YAML files to one-line errors that name file, line and field; used where pydantic checks a file."""
-from pydantic import ValidationError
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
 import yaml
 
 from ..errors import ContractError
+from ..registry import nearest
 
 
 def read_yaml(text: str, source: str) -> dict:
@@ -10,29 +13,51 @@ def read_yaml(text: str, source: str) -> dict:
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, 'problem_mark', None)
-        where = f', line {mark.line + 1}' if mark else ''
-        problem = getattr(error, 'problem', None) or str(error).splitlines()[0]
-        raise ContractError(f'{source}{where}: not YAML: {problem}') from error
+        raise ContractError(unreadable(error, source)) from error
     if not isinstance(data, dict):
         raise ContractError(f'{source}: a mapping of keys to values is expected, not {type(data).__name__}')
     return data
 
 
-def first_error(error: ValidationError, text: str, source: str) -> str:
-    """First complaint of pydantic as one line: `file, line 12: actions.0.fields.1.min: …`."""
-    problem = error.errors()[0]
+def unreadable(error: Exception, source: str) -> str:
+    """Why a YAML file could not be read, or is none, as one line: `file, line 12: not YAML: …`."""
+    if isinstance(error, OSError):
+        return f'{source}: cannot be read: {error.strerror}'
+    mark = getattr(error, 'problem_mark', None)
+    problem = getattr(error, 'problem', None) or str(error).splitlines()[0]
+    return f'{source}{f", line {mark.line + 1}" if mark else ""}: not YAML: {problem}'
+
+
+def first_error(error: ValidationError, text: str, source: str, model: type[BaseModel]) -> str:
+    """First complaint of pydantic about `model` as one line: `file, line 12: actions.0.fields.1.min: …`.
+
+    An unknown key comes first: a misspelt key is also one that is missing.
+    """
+    problems = error.errors()
+    problem = next((p for p in problems if p['type'] == 'extra_forbidden'), problems[0])
     line = _line(text, problem['loc'])
     message = problem['msg'].removeprefix('Value error, ')
     if problem['type'] == 'extra_forbidden':
-        message = 'unknown key; remove it or correct its spelling'
+        known = _keys(model, problem['loc'][:-1])
+        message = f'unknown key{nearest(str(problem["loc"][-1]), known)}; known: {", ".join(known)}'
     elif problem['type'] == 'missing':
         message = 'is missing'
+    elif problem['type'] in ('model_type', 'dict_type'):
+        message = 'a mapping of keys to values is expected'
     elif isinstance(problem['input'], (str, int, float)) and problem['type'] != 'value_error':
         message += f' (got {problem["input"]!r})'
     field = '.'.join(str(part) for part in problem['loc'])
     more = f' (and {error.error_count() - 1} more)' if error.error_count() > 1 else ''
     return f'{source}{f", line {line}" if line else ""}: {f"{field}: " if field else ""}{message}{more}'
+
+
+def _keys(model: type[BaseModel], location: tuple) -> list[str]:
+    """Keys that the mapping at `location` may have."""
+    kind: object = model
+    for part in location:
+        inner = get_args(kind)[:1] if isinstance(part, int) else [getattr(kind, 'model_fields', {}).get(part)]
+        kind = getattr(inner[0], 'annotation', inner[0]) if inner else None
+    return list(getattr(kind, 'model_fields', {}))
 
 
 def _line(text: str, location: tuple) -> int | None:

@@ -13,10 +13,11 @@ import rclpy
 from rclpy.exceptions import ROSInterruptException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
 
-from ..errors import JepaRosError
+from ..errors import ConfigError, JepaRosError
+from .child import tell_parent
 from .node import ManagedNode
+from .ros import init
 
 EXIT_REFUSED = 2  # a user's mistake: starting again would not help
 
@@ -27,10 +28,9 @@ def run(make_nodes: Callable[[], Sequence[ManagedNode]], args: list[str] | None 
     0 after a signal, 2 when a node with `autostart` cannot be configured (its log line says why).
     """
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy raises several unrelated types for unusable --ros-args and ROS_DOMAIN_ID
-        print(f'jepa_ros: ROS cannot be initialised: {" ".join(str(error).split())}', file=sys.stderr)
-        return EXIT_REFUSED
+        init(args)
+    except ConfigError as error:
+        return _refuse(str(error))
     stop = _StopFlag()
     executor = SingleThreadedExecutor()
     nodes: Sequence[ManagedNode] = ()
@@ -48,10 +48,15 @@ def run(make_nodes: Callable[[], Sequence[ManagedNode]], args: list[str] | None 
     except (ExternalShutdownException, ROSInterruptException, KeyboardInterrupt):
         return 0
     except JepaRosError as error:
-        print(f'jepa_ros: {error}', file=sys.stderr)
-        return EXIT_REFUSED
+        return _refuse(str(error))
     finally:
         _end(nodes, executor)
+
+
+def _refuse(line: str) -> int:
+    print(f'jepa_ros: {line}', file=sys.stderr)
+    tell_parent(line)
+    return EXIT_REFUSED
 
 
 class _StopFlag:
@@ -75,6 +80,7 @@ def _autostart(node: ManagedNode, stop: _StopFlag) -> bool:
     while node.trigger_configure() != success:
         pause_s = node.parameter('autostart_retry_s')
         if pause_s <= 0:
+            tell_parent(f'{node.get_name()}: {node.failure}')
             return False
         again = time.monotonic() + pause_s
         while time.monotonic() < again and not stop.wanted:

@@ -4,10 +4,15 @@ from pathlib import Path
 import sys
 
 from ..errors import ConfigError
-from .names import AGENT, GATE, ORGANS, SIM
+from ..registry import nearest
+from .names import AGENT, full_namespace, GATE, ORGANS, SIM
+from .params_file import check_params_file
 
 MODULES = {GATE: 'jepa_ros.robot.gate_node', SIM: 'jepa_ros.sim.node', AGENT: 'jepa_ros.runtime.composition',
            **{organ: f'jepa_ros.{organ}.node' for organ in ORGANS}}
+
+
+LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,12 @@ class Stack:
     use_sim_time: bool | None = None   # None: with a world
     extra: dict[str, dict[str, object]] = field(default_factory=dict)
 
+    def __post_init__(self):
+        object.__setattr__(self, 'namespace', full_namespace(self.namespace))
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(f'log_level {self.log_level!r} is unknown{nearest(self.log_level, LOG_LEVELS)}; '
+                              f'choose {", ".join(LOG_LEVELS)}')
+
     @property
     def processes(self) -> tuple[str, ...]:
         """Names of the processes, in the order of their start."""
@@ -38,7 +49,7 @@ class Stack:
         for key, value in parameters.items():
             args += ['-p', f'{key}:={_yaml(value)}']
         if self.namespace:
-            args += ['-r', f'__ns:=/{self.namespace.strip("/")}']
+            args += ['-r', f'__ns:={self.namespace}']
         if self.params_file:
             args += ['--params-file', self.params_file]
         return args + (['--log-level', self.log_level] if self.log_level != 'info' else [])
@@ -62,8 +73,8 @@ class Stack:
         if self.world:
             from ..sim.worlds import load_config
             load_config(self.world)
-        if self.params_file and not Path(self.params_file).is_file():
-            raise ConfigError(f'params_file {self.params_file}: no such file')
+        if self.params_file:
+            check_params_file(Path(self.params_file))
         if self.real_time_factor < 0:
             raise ConfigError(f'real_time_factor is {self.real_time_factor:g}; give 0 (lockstep) or more')
 

@@ -10,17 +10,18 @@ import subprocess
 import threading
 import time
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import rclpy
 from rclpy.context import Context
-from rclpy.signals import SignalHandlerOptions
 
 from ..errors import ConfigError
+from ..robot.liveness import DEAD
 from .child import cause, Child
 from .diagnostics import array, ERROR, Health, heartbeat_phase
 from .names import AGENT, GATE, ORGANS, SIM
 from .process import EXIT_REFUSED
 from .qos import HEARTBEATS, STREAM
+from .ros import init
 from .stack import Stack
 
 LOOK_PERIOD_S = 0.02        # how soon a death is noticed
@@ -115,17 +116,18 @@ class Supervisor:
     def _run(self) -> None:
         context = Context()
         try:
-            rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+            init(context=context)
             node = rclpy.create_node('supervisor', context=context, namespace=self.stack.namespace or None,
                                      start_parameter_services=False)
-        except Exception as error:  # rclpy raises several unrelated types, e.g. for ROS_DOMAIN_ID=abc
-            self._fail(f'ROS cannot be initialised: {" ".join(str(error).split())}')
+        except ConfigError as error:
+            self._fail(str(error))
             return
         try:
             self._refuse_taken_domain(node)
             self._health = Health('supervisor', lambda level, line: None)
             self._health.set_phase('active')
             self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', STREAM)
+            self._obituary = node.create_publisher(DiagnosticStatus, 'heartbeat', HEARTBEATS)
             # polled, not spun: that takes all that waits at once, and costs less
             heartbeats = node.create_subscription(DiagnosticStatus, 'heartbeat', lambda message: None, HEARTBEATS)
             while not self._ending.is_set() and not self.failure:
@@ -168,16 +170,24 @@ class Supervisor:
         code = child.process.poll()
         if code is None:
             return
-        for name in self._heartbeats_of(child.name):
+        names = self._heartbeats_of(child.name)
+        for name in names:
             self._seen.pop(name, None)
         if code == EXIT_REFUSED:
-            self._fail(f'{child.name} refused to start{child.last_line(self._log_dir)}')
+            self._fail(f'{child.name} refused to start{child.reason(self._log_dir)}')
             return
         pause_s = child.died()
+        self._tell_dead(names, f'{cause(code)}; it is started again in {pause_s:g} s')
         line = f'{child.name} died ({cause(code)}); it is started again in {pause_s:g} s'
         self._health.report(child.name, ERROR, line)
         self._publish_health()
         self._say(line)
+
+    def _tell_dead(self, names: tuple[str, ...], why: str) -> None:
+        """Say so in their place: the gate stops the robot at once, not after a time of silence."""
+        for name in names:
+            self._obituary.publish(DiagnosticStatus(
+                level=ERROR, name=name, message=why, values=[KeyValue(key='state', value=DEAD)]))
 
     def _look(self, node) -> None:
         """Note who has become ready, and tell those who wait."""

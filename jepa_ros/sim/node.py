@@ -20,15 +20,16 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, LaserScan
 from std_msgs.msg import UInt32
 
 from jepa_ros.errors import ConfigError, JepaRosError, WorldError
 from jepa_ros.runtime import qos
+from jepa_ros.runtime.child import tell_parent
 from jepa_ros.runtime.diagnostics import array, ERROR, Health, OK, WARN
 from jepa_ros.runtime.parameters import Param, Parameters
+from jepa_ros.runtime.ros import init
 from jepa_ros.sim import messages
 from jepa_ros.sim.pacing import Pacer
 from jepa_ros.sim.worlds import make_world
@@ -274,9 +275,9 @@ def main(args: list[str] | None = None, parameters: dict[str, str | int | float]
     """
     overrides = [Parameter(name, value=value) for name, value in (parameters or {}).items()]
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy raises several unrelated types for unusable --ros-args and ROS_DOMAIN_ID
-        return _fail(f'ROS cannot be initialised: {" ".join(str(error).split())}')
+        init(args)
+    except ConfigError as error:
+        return _fail(str(error))
     executor = SingleThreadedExecutor()
     try:
         node = SimNode(parameter_overrides=overrides)
@@ -295,6 +296,7 @@ def main(args: list[str] | None = None, parameters: dict[str, str | int | float]
 
 def _fail(line: str) -> int:
     print(f'sim: {line}', file=sys.stderr)
+    tell_parent(line)
     return 2
 
 

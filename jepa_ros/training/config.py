@@ -10,6 +10,7 @@ from jepa_ros.actor.planners import PLANNERS
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.encoders import ENCODERS
 from jepa_ros.registry import nearest, Registry
+from jepa_ros.robot.yaml_errors import first_error, unreadable
 from jepa_ros.world_model.hjepa import LevelConfig, ModelConfig
 from jepa_ros.world_model.predictors import PREDICTORS
 
@@ -138,12 +139,11 @@ def load_config(name: str) -> TrainingConfig:
         raise ConfigError(f'unknown agent configuration {name!r}{nearest(name, known)}; '
                           f'known: {", ".join(known)}, or the path of a YAML file')
     try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+        text = path.read_text(encoding='utf-8')
+        data = yaml.safe_load(text) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
-        raise ConfigError(f'{path}: not valid YAML: {" ".join(str(error).split())}') from None
+        raise ConfigError(unreadable(error, str(path))) from None
     try:
         return TrainingConfig.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = '.'.join(map(str, first['loc'])) or 'file'
-        raise ConfigError(f'{path}: {field}: {first["msg"]}') from None
+        raise ConfigError(first_error(error, text, str(path), TrainingConfig)) from None

@@ -1,7 +1,10 @@
 """One optimisation loop for every training stage: schedule, mixed precision, progress, resume, refusal of NaN."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import math
 from pathlib import Path
+import signal
+import threading
 import time
 
 from safetensors import safe_open, SafetensorError
@@ -17,6 +20,20 @@ Report = Callable[[str, int, int, dict[str, float]], None]
 SAVE_EVERY_S = 120
 
 
+@contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Ctrl-C is noted instead of raised, so that it never cuts an update in two."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # there signals cannot be handled
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, lambda number, _frame: noted.append(number))
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def learning_rate(stage: Stage, step: int) -> float:
     """Linear warm-up, then cosine to 1 % of the peak."""
     if step < stage.warmup:
@@ -29,7 +46,7 @@ class Optimisation:
     """Runs `stage.updates` updates of `module` on what `sample(generator)` draws.
 
     `module(*sample)` returns (loss, parts). With `resume_file` the run writes its state there every two minutes
-    and continues from it, drawing the same samples as an uninterrupted run.
+    and at Ctrl-C, and continues from it, drawing the same samples as an uninterrupted run.
     """
 
     def __init__(self, name: str, module: nn.Module, stage: Stage, seed: int, device: str,
@@ -50,25 +67,32 @@ class Optimisation:
         call = torch.compile(self.module) if compiled else self.module
         recent: list[dict[str, Tensor]] = []
         saved = time.monotonic()
-        while self.step < self.stage.updates:
-            for group in self.optimiser.param_groups:
-                group['lr'] = learning_rate(self.stage, self.step)
-            with torch.autocast(self.device, torch.bfloat16, enabled=self.mixed):
-                loss, parts = call(*sample(self.generator))
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            self.optimiser.step()
-            self.step += 1
-            recent = [*recent[-99:], {**parts, 'loss': loss.detach()}]
-            if self.step % 50 == 0 or self.step == self.stage.updates:
-                means = self._means(recent)
-                if report:
-                    report(self.name, self.step, self.stage.updates, means)
-                if time.monotonic() - saved > SAVE_EVERY_S:
+        with _noted_interrupts() as interrupts:
+            while self.step < self.stage.updates:
+                recent = [*recent[-99:], self._update(call, sample)]
+                if self.step % 50 == 0 or self.step == self.stage.updates:
+                    means = self._means(recent)
+                    if report:
+                        report(self.name, self.step, self.stage.updates, means)
+                    if time.monotonic() - saved > SAVE_EVERY_S:
+                        self._save()
+                        saved = time.monotonic()
+                if interrupts:
                     self._save()
-                    saved = time.monotonic()
+                    raise KeyboardInterrupt
         return self._means(recent)
+
+    def _update(self, call: Callable, sample: Sample) -> dict[str, Tensor]:
+        for group in self.optimiser.param_groups:
+            group['lr'] = learning_rate(self.stage, self.step)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.mixed):
+            loss, parts = call(*sample(self.generator))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return {**parts, 'loss': loss.detach()}
 
     def _means(self, recent: list[dict[str, Tensor]]) -> dict[str, float]:
         if not recent:

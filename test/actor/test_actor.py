@@ -5,6 +5,7 @@ import tiny
 import torch
 
 from jepa_ros.actor.actor import Actor, PLANNED, REACTIVE
+from jepa_ros.actor.impasse import PATIENCE
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.cost import Cost, Goal
@@ -142,7 +143,7 @@ def test_auto_stands_still_when_it_has_neither_time_nor_a_policy():
 def test_auto_tries_mode_2_again_after_a_while():
     made = ready(budget_ms=1e-3, policy=policy())
     made.act(at())
-    made._quickest_ms = 1.05e-3
+    made._quickest_ms = 2.5e-3
     assert [made.act(at()).mode for _ in range(4)] == [REACTIVE, REACTIVE, REACTIVE, PLANNED]
 
 
@@ -204,3 +205,13 @@ def test_acting_before_a_goal_is_given_is_refused():
 def test_a_policy_of_another_horizon_is_no_proposal_but_does_not_break_the_plan():
     torch.manual_seed(0)
     assert ready(policy=Policy(2, 2, 7, 16)).act(at()).mode == PLANNED
+
+
+def test_plans_without_progress_end_in_a_way_out():
+    """LeCun §5: the actor explores where planning leads nowhere, and says so."""
+    made = ready()
+    decisions = [made.act(at()) for _ in range(10 * PATIENCE)]      # it never leaves the place
+    left = ['impasse' in d.degradation for d in decisions]
+    assert any(left) and not any(left[:PATIENCE])
+    first = left.index(True)
+    assert left[first:first + CONFIG.horizon + 1] == [True] * CONFIG.horizon + [False]

@@ -85,3 +85,26 @@ def test_every_command_exists_and_its_help_can_be_shown(name, capsys):
     assert load_command(name).__doc__
     assert main([name, '--help']) == 0
     assert f'jepa-ros {name}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('command', list(COMMANDS))
+def test_the_help_of_each_command_has_an_example(capsys, command):
+    assert main([command, '--help']) == 0
+    assert f'Example: jepa-ros {command} ' in ' '.join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize('command', ['up', 'sim', 'record', 'goal'])
+@pytest.mark.parametrize('namespace', ['9robots', 'a b', 'robot__1', 'a//b'])
+def test_a_namespace_that_ros_does_not_take_is_one_line(capfd, command, namespace):
+    goal = ['--readout', 'x_m=1'] if command == 'goal' else []
+    assert main([command, *goal, '--namespace', namespace]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1 and repr(namespace) in lines[0]
+
+
+@pytest.mark.parametrize('argv', [['goal', '--readout', 'x_m=1'], ['sim'], ['record', 'world=two_rooms']])
+def test_an_unusable_domain_is_one_line(capfd, monkeypatch, tmp_path, argv):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('ROS_DOMAIN_ID', '999')
+    assert main(argv) == 2
+    assert capfd.readouterr().err.splitlines()[0].endswith("ROS_DOMAIN_ID is '999': it must be a number from 0 to 232")

@@ -252,7 +252,8 @@ def test_a_killed_organ_stops_the_robot_is_named_and_comes_back(running):
     os.kill(old, signal.SIGKILL)
     client.wait(lambda: time.monotonic() > since + 1.0, 'a second to pass')
     assert stands(client, since + 0.5)
-    client.wait(lambda: named(client, 'command_gate', since, f'{organ} is lost'), 'the gate to name the organ')
+    words = f'{organ} is dead: signal 9, SIGKILL'
+    client.wait(lambda: named(client, 'command_gate', since, words), 'the gate to name the organ')
     client.wait(lambda: named(client, 'supervisor', since, f'{process} died (signal 9, SIGKILL)'), 'the reason')
     if process != 'agent':
         result = client.result(goal)

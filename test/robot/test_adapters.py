@@ -42,6 +42,13 @@ def test_bgr_becomes_rgb(pixels):
     np.testing.assert_array_equal(to_array(CAMERA, image(pixels[:, :, ::-1], 'bgr8')), pixels)
 
 
+@pytest.mark.parametrize('encoding, order', [('rgba8', [0, 1, 2]), ('bgra8', [2, 1, 0])])
+def test_transparency_is_left_out(pixels, encoding, order):
+    alpha = np.full((*pixels.shape[:2], 1), 7, np.uint8)
+    message = image(np.concatenate([pixels[:, :, order], alpha], axis=2), encoding)
+    np.testing.assert_array_equal(to_array(CAMERA, message), pixels)
+
+
 def test_grey_becomes_three_equal_channels(pixels):
     array = to_array(CAMERA, image(pixels[:, :, 0], 'mono8'))
     np.testing.assert_array_equal(array, np.repeat(pixels[:, :, :1], 3, axis=2))

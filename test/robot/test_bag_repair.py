@@ -109,7 +109,8 @@ def test_a_disk_that_is_full_from_the_start_is_said_at_once(tmp_path, contract):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        with pytest.raises(BagError, match='cannot be written here: File too large'):
+        with pytest.raises(BagError, match=r'cannot be written here \(File too large\)'):
             Tape(tmp_path / 'bag', contract)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / 'bag').exists()      # the same command can be given again

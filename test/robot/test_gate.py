@@ -214,12 +214,26 @@ def test_an_organ_never_heard_stops_but_is_not_broken():
 @pytest.mark.parametrize('beat, words', [
     (dict(phase='inactive', level=1), 'actor is inactive'),
     (dict(level=2, message='CUDA is gone'), 'actor reports an error: CUDA is gone'),
+    (dict(phase='dead', level=2, message='signal 9, SIGKILL'), 'actor is dead: signal 9, SIGKILL'),
 ])
 def test_an_organ_that_does_not_work_stops_the_robot(beat, words):
     bench = Bench(required_organs=('actor',))
     bench.beat('actor', **beat)
     output = bench.act(FULL)
     assert output.mode is Mode.STOP and output.reasons == {'organ actor': words}
+
+
+def test_an_organ_said_to_be_dead_stops_the_robot_before_it_could_be_missed_and_stays_so_until_it_beats():
+    bench = Bench(required_organs=('actor',), organ_timeout_s=0.3)
+    bench.beat('actor')
+    assert bench.act(FULL).values.any()
+    bench.beat('actor', phase='dead', level=2, message='signal 9, SIGKILL')
+    for later_s in (0.05, 1.0):
+        output = bench.tick(later_s)
+        assert (output.mode, output.reasons['organ actor']) == (Mode.STOP, 'actor is dead: signal 9, SIGKILL')
+        assert not output.values.any()
+    bench.beat('actor')
+    assert bench.act(FULL).mode is Mode.PASS
 
 
 def test_a_warning_of_an_organ_does_not_stop():

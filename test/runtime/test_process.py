@@ -26,11 +26,11 @@ def test_what_cannot_be_configured_ends_with_code_2_and_one_line(ros_domain, mod
     assert 'Traceback' not in done.stderr
 
 
-def test_an_unusable_domain_ends_with_code_2_and_one_line(ros_domain):
-    done = run({**ros_domain, 'ROS_DOMAIN_ID': 'abc'}, 'jepa_ros.cost.node')
+@pytest.mark.parametrize('domain', ['abc', '233', '-1'])
+def test_an_unusable_domain_ends_with_code_2_and_one_line(ros_domain, domain):
+    done = run({**ros_domain, 'ROS_DOMAIN_ID': domain}, 'jepa_ros.cost.node')
     assert done.returncode == 2
-    assert [line for line in done.stderr.splitlines() if line.startswith('jepa_ros: ROS cannot be initialised')]
-    assert 'Traceback' not in done.stderr
+    assert done.stderr == f"jepa_ros: ROS_DOMAIN_ID is '{domain}': it must be a number from 0 to 232\n"
 
 
 def test_sigint_ends_an_unconfigured_node_with_code_0_and_no_traceback(ros_domain):

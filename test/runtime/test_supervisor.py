@@ -20,6 +20,8 @@ from jepa_ros.runtime.supervisor import Supervisor
     ({'model': '/nowhere/at/all'}, ('/nowhere/at/all', 'not found')),
     ({'params_file': '/nowhere.yaml'}, ('params_file /nowhere.yaml', 'no such file')),
     ({'real_time_factor': -1.0}, ('real_time_factor is -1',)),
+    ({'log_level': 'wran'}, ("log_level 'wran'", 'did you mean warn')),
+    ({'namespace': '9'}, ("namespace '9'",)),
 ])
 def test_an_impossible_stack_is_refused_in_one_line(random_model, changes, words):
     with pytest.raises(JepaRosError) as caught:
@@ -60,6 +62,16 @@ def test_a_process_that_refuses_ends_the_stack_with_its_line(ros_domain, random_
         with supervisor:
             supervisor.wait_ready(30.0)
     assert supervisor.pids == {}
+
+
+@pytest.mark.parametrize('logged', [True, False])
+def test_the_line_of_a_node_deep_in_the_agent_is_the_line_of_the_stack(ros_domain, random_model, tmp_path, logged):
+    params = tmp_path / 'params.yaml'
+    params.write_text('configurator: {ros__parameters: {default_task: raech}}\n')
+    stack = Stack(model=str(random_model), params_file=str(params))
+    with pytest.raises(JepaRosError, match='agent refused to start: configurator: cannot configure: unknown task'):
+        with Supervisor(stack, say=lambda line: None, log_dir=tmp_path if logged else None) as supervisor:
+            supervisor.wait_ready(30.0)
 
 
 def test_a_stack_that_is_not_ready_in_time_names_who_is_missing(ros_domain, random_model, tmp_path):

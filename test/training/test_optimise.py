@@ -1,4 +1,7 @@
 """The optimisation loop: schedule, resume, refusal of what is not finite."""
+import os
+import signal
+
 import pytest
 import tiny  # noqa: F401
 import torch
@@ -68,6 +71,21 @@ def test_an_interrupted_run_ends_bit_for_bit_like_one_that_was_not(tmp_path, mon
     resumed, seen = Line(), []
     run(resumed, lambda name, done, *_: seen.append(done), file)
     assert seen == [100, 150]
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor)
+
+
+def test_ctrl_c_ends_after_the_update_and_loses_none(tmp_path):
+    def press(name, done, total, parts):
+        if done == 100:
+            os.kill(os.getpid(), signal.SIGINT)
+    whole, resumed, file = Line(), Line(), tmp_path / 'line.safetensors'
+    run(whole)
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(), press, file)
+    seen = []
+    run(resumed, lambda name, done, *_: seen.append(done), file)
+    assert seen == [150] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     for name, tensor in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], tensor)
 

@@ -37,15 +37,17 @@ def load_config(name: str) -> WorldConfig:
         raise WorldError(f"unknown world '{name}'{nearest(name, names)}; known: {', '.join(names)}, "
                          'or give the path of a YAML file')
     text = path.read_text()
+    model = WorldConfig
     try:
         data = read_yaml(text, str(path))
         world_class = WORLDS.get(WorldConfig.model_validate(data).world)
         options = (world_class.Options, Field(default_factory=world_class.Options))
-        return create_model('WorldConfig', __base__=WorldConfig, options=options).model_validate(data)
+        model = create_model('WorldConfig', __base__=WorldConfig, options=options)
+        return model.model_validate(data)
     except ContractError as error:
         raise ConfigError(str(error)) from error
     except ValidationError as error:
-        raise ConfigError(first_error(error, text, str(path))) from error
+        raise ConfigError(first_error(error, text, str(path), model)) from error
 
 
 def make_world(name: str = 'two_rooms', seed: int = 0) -> World:

@@ -1,0 +1,46 @@
+"""The actor as explorer (LeCun §5): what to do when planning leads nowhere.
+
+A model that is wrong about one spot, a door's edge say, makes the same plan there for ever. When the energy of the
+plans has stopped falling, the actor leaves: it follows the random action sequence that promises the largest change
+of state for one macro-period, and plans again from there.
+"""
+from collections.abc import Callable
+import math
+
+import torch
+from torch import Tensor
+
+from jepa_ros.energy.distance import squared
+
+PATIENCE = 15       # plans without progress, 1.5 s at 10 Hz: longer than any turn around a door takes
+GAIN = 0.03         # share by which the energy must fall to count as progress
+CANDIDATES = 8
+
+
+class Impasse:
+    """Watches the energies of successive plans and proposes a way out."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self) -> None:
+        """A new goal, or a new place: nothing is known of progress."""
+        self._best, self._waited = math.inf, 0
+
+    def stuck(self, energy: float) -> bool:
+        """Note the energy of the newest plan; True when there has been no progress for `PATIENCE` plans."""
+        if energy < (1 - GAIN) * self._best:
+            self._best, self._waited = energy, 0
+        else:
+            self._waited += 1
+        return self._waited >= PATIENCE
+
+
+def way_out(s: Tensor, rollout: Callable[[Tensor, Tensor], Tensor], action_dim: int, steps: int,
+            generator: torch.Generator) -> Tensor:
+    """From s (D,): of random constant actions in −1…1 the one that leads furthest from s, repeated (steps, A)."""
+    drawn = torch.rand(CANDIDATES, 1, action_dim, generator=generator, device=s.device) * 2 - 1
+    full = drawn / drawn.abs().amax(-1, keepdim=True).clamp_min(1e-6)      # one number at its limit: no dawdling
+    actions = full.expand(-1, steps, -1)
+    end = rollout(s.expand(CANDIDATES, -1), actions)[:, -1]
+    return actions[int(squared(end, s).argmax())]
