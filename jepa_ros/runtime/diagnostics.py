@@ -7,6 +7,8 @@ import threading
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+DIAGNOSTICS_PERIOD_S = 1.0  # the rate that diagnostic aggregators expect
+
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 

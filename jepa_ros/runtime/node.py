@@ -15,12 +15,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile
 
 from ..errors import JepaRosError
-from .diagnostics import array, ERROR, Health, OK, WARN
+from .diagnostics import array, DIAGNOSTICS_PERIOD_S, ERROR, Health, OK, WARN
 from .parameters import Param, Parameters
 from .qos import STREAM
 
 HEARTBEAT_PERIOD_S = 0.1    # the gate calls an organ dead after 0.3 s without one
-DIAGNOSTICS_PERIOD_S = 1.0  # the rate that diagnostic aggregators expect
 CLOCK_STANDSTILL_S = 2.0    # a lockstep simulator waits at most 0.5 s for a command
 
 BASE_PARAMETERS = (
@@ -50,7 +49,7 @@ class ManagedNode(LifecycleNode):
         self._diagnostics = super().create_publisher(DiagnosticArray, '/diagnostics', STREAM)
         self._unnamed: set[str] = set()  # topics with a foreign type whose publisher has no name yet
         self._wall = Clock(clock_type=ClockType.STEADY_TIME)
-        self._clock_seen = (0, time.monotonic())  # newest ROS time in ns and the wall time it came
+        self._clock_seen: tuple[int, float] | None = None  # newest ROS time in ns and the wall time it came
         self._next_diagnostics = 0.0
         self.create_timer(HEARTBEAT_PERIOD_S, self._beat, clock=self._wall)
 
@@ -236,7 +235,7 @@ class ManagedNode(LifecycleNode):
             self.health.clear('clock')
             return
         stamp, wall = self.get_clock().now().nanoseconds, time.monotonic()
-        if stamp != self._clock_seen[0]:
+        if self._clock_seen is None or stamp != self._clock_seen[0]:
             self._clock_seen = (stamp, wall)
             self.health.clear('clock', 'the clock runs')
             return

@@ -17,7 +17,7 @@ from rclpy.context import Context
 from ..errors import ConfigError
 from ..robot.liveness import DEAD
 from .child import cause, Child
-from .diagnostics import array, ERROR, Health, heartbeat_phase
+from .diagnostics import array, DIAGNOSTICS_PERIOD_S, ERROR, Health, heartbeat_phase
 from .names import AGENT, GATE, ORGANS, SIM
 from .process import EXIT_REFUSED
 from .qos import HEARTBEATS, STREAM
@@ -46,6 +46,7 @@ class Supervisor:
         self._ending = threading.Event()
         self._checked = threading.Event()  # the stack can work
         self._seen: dict[str, tuple[float, str]] = {}  # heartbeat name -> wall time, lifecycle state
+        self._told_s = 0.0                # wall time of the newest message on /diagnostics
         self._thread: threading.Thread | None = None
         self._ready_s: dict[str, float] = {}
         self._clock_there = False
@@ -136,6 +137,8 @@ class Supervisor:
                 while (taken := heartbeats.handle.take_message(DiagnosticStatus, False)) is not None:
                     self._seen[taken[0].name] = (time.monotonic(), heartbeat_phase(taken[0]))
                 self._look(node)
+                if time.monotonic() - self._told_s >= DIAGNOSTICS_PERIOD_S:
+                    self._publish_health()
                 self._ending.wait(LOOK_PERIOD_S)
         except ConfigError as error:
             self._fail(str(error))
@@ -218,6 +221,7 @@ class Supervisor:
         return [name for name in self._children if not self._is_active(name)]
 
     def _publish_health(self) -> None:
+        self._told_s = time.monotonic()
         stamp = rclpy.clock.Clock().now().to_msg()
         self._diagnostics.publish(array(stamp, self._health.status('supervisor', self.stack.robot)))
 

@@ -1,0 +1,135 @@
+"""Writes the measured and generated tables of README.md: the blocks between `<!-- table: NAME -->` and `<!-- end -->`.
+
+    python benchmark/readme_tables.py [--check]
+
+Figures come from results/*.json and the model card, parameters from the nodes themselves. With --check nothing is
+written and the exit code is 1 when a block is out of date.
+"""
+from collections.abc import Callable, Sequence
+import json
+from pathlib import Path
+import re
+import sys
+
+from jepa_ros import checkpoint
+from jepa_ros.evaluation.report import spread
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / 'benchmark' / 'results'
+BLOCK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return ''.join('| ' + ' | '.join(str(cell).replace('|', '\\|') for cell in line) + ' |\n' for line in lines)
+
+
+def results(name: str) -> dict:
+    file = RESULTS / f'{name}.json'
+    if not file.is_file():
+        sys.exit(f'readme_tables: {file} is missing: run benchmark/{name}.py')
+    return json.loads(file.read_text())
+
+
+def measured_on(data: dict) -> str:
+    m = data['machine']
+    model = data.get('model_sha256') or data['rows'][0]['model_sha256']
+    return f'\nModel `{model[:12]}`, {m["cpu"]}, {m["cores"]} cores, Python {m["python"]}, torch {m["torch"]}.\n'
+
+
+def rate(row: dict) -> str:
+    return f'{row["successes"]} of {row["episodes"]}'
+
+
+def demo() -> str:
+    data = results('demo')
+    rows = data['rows']
+    lines = [
+        ('goals reached', lambda r: rate(r)), ('time to goal, s', lambda r: spread(r['time_to_goal_s'])),
+        ('collisions', lambda r: r['collisions']), ('control rate, Hz', lambda r: f'{r["control_hz"]:.2f}'),
+        ('deadline misses (100 ms)', lambda r: f'{r["deadline_miss_rate"]:.2%}'),
+        ('percept to action, ms', lambda r: spread(r['percept_to_action_ms'])),
+        ('plan latency, ms', lambda r: spread(r['plan_latency_ms']))]
+    head = ['', *('one process' if r['composition'] else 'six processes' for r in rows)]
+    return markdown(head, [[name, *(figure(r) for r in rows)] for name, figure in lines]) + measured_on(data)
+
+
+def closed_loop() -> str:
+    data = results('closed_loop')
+    rows = [[r['world'], r['mode'], rate(r), '{:.0%} – {:.0%}'.format(*r['success_interval_95']),
+             spread(r['time_to_goal_s']), spread(r['path_over_shortest'], 2), r['collisions'],
+             spread(r['plan_latency_ms'])] for r in data['rows']]
+    return markdown(['world', 'mode', 'reached', '95 % interval', 'time to goal, s', 'path / shortest', 'collisions',
+                     'plan, ms'], rows) + measured_on(data)
+
+
+def hierarchy() -> str:
+    data = results('hierarchy')
+    rows = [[r['world'], r['case'], r['samples'], r['predictor_steps'], rate(r), spread(r['time_to_goal_s']),
+             spread({k: r['plan_latency_ms'][k] for k in ('p50', 'p99')})] for r in data['rows']]
+    return markdown(['world', 'planning', 'samples', 'predictor steps', 'reached', 'time to goal, s', 'plan, ms'],
+                    rows) + measured_on(data)
+
+
+def faults() -> str:
+    data = results('faults')
+    rows = [[f'`{r["process"]}`{" (all six)" if r["composition"] else ""} {r["kind"]}', f'{r["last_command_s"]:.2f}',
+             f'{r["stands_s"]:.2f}', f'{r["line"]} ({r["named_after_s"]:.2f} s)' if r['line'] else '–',
+             r['result'], f'{r["well_again_s"]:.1f}', f'{r["second_reached"]} of {r["repeats"]}'] for r in data['rows']]
+    head = ['struck while driving', 'last command, s', 'stands, s', '`/diagnostics`', 'result of the goal',
+            'all well again, s', 'goal reached then']
+    return markdown(head, rows) + measured_on(data)
+
+
+def model() -> str:
+    card = checkpoint.read_card(checkpoint.find('two_rooms'))
+    size = (checkpoint.find('two_rooms') / checkpoint.WEIGHTS).stat().st_size / 1e6
+    rows = [('sha256', f'`{card.sha256[:12]}`'), ('size', f'{size:.1f} MB'),
+            *((name.replace('_', ' '), f'{value:.4g}') for name, value in card.metrics.items())]
+    return markdown(['figure', 'value'], rows)
+
+
+def parameters() -> str:
+    from jepa_ros.robot.driver_node import Driver
+    from jepa_ros.robot.gate_node import CommandGate
+    from jepa_ros.robot.recorder_node import Recorder
+    from jepa_ros.runtime.composition import NODES
+    from jepa_ros.runtime.node import BASE_PARAMETERS
+    from jepa_ros.runtime.organ_node import ORGAN_PARAMETERS
+    from jepa_ros.sim.node import PARAMETERS as SIM_PARAMETERS
+    groups = [('all but sim', BASE_PARAMETERS), ('organs', ORGAN_PARAMETERS),
+              *((node.ORGAN, node.OWN_PARAMETERS) for node in NODES), ('command_gate', CommandGate.PARAMETERS),
+              ('sim', SIM_PARAMETERS), ('recorder', Recorder.PARAMETERS), ('driver', Driver.PARAMETERS)]
+    return markdown(['node', 'parameter', 'default', 'meaning'], [
+        [group, f'`{p.name}`', f'`{_default(p.default)}`', _meaning(p)] for group, params in groups for p in params])
+
+
+def _default(value) -> str:
+    return str(value).lower() if isinstance(value, bool) else "''" if value == '' else str(value)
+
+
+def _meaning(param) -> str:
+    if param.choices:
+        return f'{param.description} ({", ".join(map(str, param.choices))})'
+    bounded = param.low is not None and param.high is not None
+    return f'{param.description} ({param.low:g} … {param.high:g})' if bounded else param.description
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, parameters)}
+
+
+def main() -> int:
+    file = ROOT / 'README.md'
+    old = file.read_text(encoding='utf-8')
+    new = BLOCK.sub(lambda m: f'{m[1]}\n{TABLES[m[2]]()}\n{m[3]}', old)
+    if '--check' in sys.argv[1:]:
+        if new != old:
+            print('README.md is out of date: run python benchmark/readme_tables.py', file=sys.stderr)
+        return int(new != old)
+    file.write_text(new, encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
