@@ -95,8 +95,8 @@ class Actor:
             self._warm = None
             return self._react(s, settings, began, budget_ms, 'every plan was refused (energy not finite): Mode-1')
         if self._impasse.stuck(float(plan.searches[-1].energy[0])):
-            level = self._world.model.levels[0]
-            self._way_out = way_out(s, level.rollout, len(self._world.action_names), self._configs[0].horizon,
+            steps = self._configs[0].horizon * self._impasse.leave()
+            self._way_out = way_out(s, self._world.model.levels[0].rollout, len(self._world.action_names), steps,
                                     self._generator)
             return self._leave(began, budget_ms)
         decision = self._decision(plan, began, budget_ms)
@@ -111,7 +111,6 @@ class Actor:
         self._way_out = self._way_out[1:] if len(self._way_out) > 1 else None
         if self._way_out is None:
             self._warm = None
-            self._impasse.reset()
         return Decision(actions[0], PLANNED, actions, latency_ms=(time.perf_counter() - began) * 1e3,
                         budget_ms=budget_ms, degradation='impasse: plans make no progress, exploring a way out')
 

@@ -1,8 +1,8 @@
 """The actor as explorer (LeCun §5): what to do when planning leads nowhere.
 
 A model that is wrong about one spot, a door's edge say, makes the same plan there for ever. When the energy of the
-plans has stopped falling, the actor leaves: it follows the random action sequence that promises the largest change
-of state for one macro-period, and plans again from there.
+plans has stopped falling, the actor leaves: it follows the random action that promises the largest change of
+state for a macro-period or more, and plans again from there.
 """
 from collections.abc import Callable
 import math
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from jepa_ros.energy.distance import squared
 
-PATIENCE = 15       # plans without progress, 1.5 s at 10 Hz: longer than any turn around a door takes
+PATIENCE = 10       # plans without progress, 1 s at 10 Hz: as long as a turn around a door takes
 GAIN = 0.03         # share by which the energy must fall to count as progress
 CANDIDATES = 8
+MOST_PERIODS = 3    # a way out lasts one macro-period, the next ones two and three: a wide trap needs a wide step
 
 
 class Impasse:
@@ -24,8 +25,15 @@ class Impasse:
         self.reset()
 
     def reset(self) -> None:
-        """A new goal, or a new place: nothing is known of progress."""
+        """A new goal: nothing is known."""
+        self._left = 0
         self._best, self._waited = math.inf, 0
+
+    def leave(self) -> int:
+        """Start watching afresh from a new place; returns for how many macro-periods to go there."""
+        self._best, self._waited = math.inf, 0
+        self._left += 1
+        return 1 + (self._left - 1) % MOST_PERIODS
 
     def stuck(self, energy: float) -> bool:
         """Note the energy of the newest plan; True when there has been no progress for `PATIENCE` plans."""

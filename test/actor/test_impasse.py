@@ -15,12 +15,19 @@ def test_energy_that_stands_still_is_one_after_the_patience():
     assert verdicts == [False] * PATIENCE + [True]
 
 
-def test_reset_gives_new_patience():
+def test_leaving_gives_new_patience():
     impasse = Impasse()
     for _ in range(PATIENCE):
         impasse.stuck(1.0)
-    impasse.reset()
+    impasse.leave()
     assert not impasse.stuck(1.0)
+
+
+def test_ways_out_grow_longer_and_begin_again():
+    impasse = Impasse()
+    assert [impasse.leave() for _ in range(4)] == [1, 2, 3, 1]
+    impasse.reset()
+    assert impasse.leave() == 1
 
 
 def test_the_way_out_leads_away_from_a_wall():
