@@ -101,3 +101,13 @@ def array(stamp, *statuses: DiagnosticStatus) -> DiagnosticArray:
     out = DiagnosticArray(status=list(statuses))
     out.header.stamp = stamp
     return out
+
+
+def say(logger, level: bytes, line: str) -> None:
+    """Log a line with the severity of its level. One call site each: rclpy refuses a site that changes severity."""
+    if level == OK:
+        logger.info(line)
+    elif level == WARN:
+        logger.warning(line)
+    else:
+        logger.error(line)

@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile
 
 from ..errors import JepaRosError
-from .diagnostics import array, DIAGNOSTICS_PERIOD_S, ERROR, Health, OK, WARN
+from .diagnostics import array, DIAGNOSTICS_PERIOD_S, ERROR, Health, say, WARN
 from .parameters import Param, Parameters
 from .qos import STREAM
 
@@ -40,7 +40,7 @@ class ManagedNode(LifecycleNode):
         super().__init__(name, **node_options)
         self._declared = Parameters(self, (*BASE_PARAMETERS, *self.PARAMETERS))
         self.params = None
-        self.health = Health(name, self._say)
+        self.health = Health(name, lambda level, line: say(self.get_logger(), level, line))
         self.failure = ''  # why the last transition failed, in one line
         self._entities: list[Callable[[], None]] = []  # how to destroy what `setup` made
         self._subscribed: dict[str, str] = {}  # resolved topic -> type
@@ -200,16 +200,6 @@ class ManagedNode(LifecycleNode):
         self._subscribed.clear()
 
     # ---- health ----------------------------------------------------------------------------------------------------
-    def _say(self, level: bytes, line: str) -> None:
-        logger = self.get_logger()
-        # One call site per severity: rclpy refuses a site that changes it.
-        if level == OK:
-            logger.info(line)
-        elif level == WARN:
-            logger.warning(line)
-        else:
-            logger.error(line)
-
     def _beat(self) -> None:
         self._check_clock()
         if self.active:

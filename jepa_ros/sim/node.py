@@ -27,7 +27,7 @@ from std_msgs.msg import UInt32
 from jepa_ros.errors import ConfigError, JepaRosError, WorldError
 from jepa_ros.runtime import qos
 from jepa_ros.runtime.child import tell_parent
-from jepa_ros.runtime.diagnostics import array, ERROR, Health, OK, WARN
+from jepa_ros.runtime.diagnostics import array, ERROR, Health, say, WARN
 from jepa_ros.runtime.parameters import Param, Parameters
 from jepa_ros.runtime.ros import init
 from jepa_ros.sim import messages
@@ -69,7 +69,7 @@ class SimNode(Node):
         super().__init__('sim', **options)
         self.params = Parameters(self, PARAMETERS).values()
         self.world = make_world(self.params.world, self.params.seed)
-        self.health = Health('sim', self._say)
+        self.health = Health('sim', lambda level, line: say(self.get_logger(), level, line))
         self._substep_ns = self._checked_substep_ns()
         self._factor = self.params.real_time_factor
         self.stopping = False
@@ -227,16 +227,6 @@ class SimNode(Node):
         self.health.figures = {name: str(value) for name, value in figures.items()}
         name = self.get_fully_qualified_name().lstrip('/')
         self._diagnostics.publish(array(self._stamp(), self.health.status(name, self.params.world)))
-
-    def _say(self, level: bytes, line: str) -> None:
-        logger = self.get_logger()
-        # one call site per severity: rclpy refuses a site that changes it
-        if level == OK:
-            logger.info(line)
-        elif level == WARN:
-            logger.warning(line)
-        else:
-            logger.error(line)
 
     # --- checks before the start
 
