@@ -1,17 +1,36 @@
 """Shared fixtures. Each test that uses DDS gets a ROS domain of its own, so that tests never hear each other."""
+from contextlib import contextmanager
+import fcntl
 import itertools
 import os
+from pathlib import Path
+import tempfile
 
 import pytest
 
 _FIRST_DOMAIN, _LAST_DOMAIN = 1, 101  # above 101 the ports of DDS meet Linux's ephemeral ports
-# Two runs of the tests on one machine start at different places of the range.
 _start = os.getpid() * 7
 _domains = (_FIRST_DOMAIN + (_start + i) % (_LAST_DOMAIN - _FIRST_DOMAIN + 1) for i in itertools.count())
 
 
-def _isolate(patch: pytest.MonkeyPatch) -> dict[str, str]:
-    patch.setenv('ROS_DOMAIN_ID', str(next(_domains)))
+@contextmanager
+def _free_domain():
+    """A domain that no other run of tests on this machine has now: each is held by a lock on a file of its own."""
+    folder = Path(tempfile.gettempdir()) / f'jepa_ros_test_domains_{os.getuid()}'
+    folder.mkdir(exist_ok=True)
+    while True:
+        domain = next(_domains)
+        with (folder / str(domain)).open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain
+            return
+
+
+def _isolate(patch: pytest.MonkeyPatch, domain: int) -> dict[str, str]:
+    patch.setenv('ROS_DOMAIN_ID', str(domain))
     patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     patch.setenv('OMP_NUM_THREADS', '1')
     return dict(os.environ)
@@ -20,14 +39,15 @@ def _isolate(patch: pytest.MonkeyPatch) -> dict[str, str]:
 @pytest.fixture
 def ros_domain(monkeypatch):
     """Isolate this test's DDS traffic; the value is the environment for its subprocesses."""
-    return _isolate(monkeypatch)
+    with _free_domain() as domain:
+        yield _isolate(monkeypatch, domain)
 
 
 @pytest.fixture(scope='module')
 def module_ros_domain():
     """The same for a stack that all tests of a module share."""
-    with pytest.MonkeyPatch.context() as patch:
-        yield _isolate(patch)
+    with pytest.MonkeyPatch.context() as patch, _free_domain() as domain:
+        yield _isolate(patch, domain)
 
 
 @pytest.fixture

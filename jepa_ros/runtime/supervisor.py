@@ -3,6 +3,7 @@
 One thread starts all children, listens to their heartbeats and starts a dead one again. It must be one thread that
 lives as long as they do: the kernel ends the children when it ends (also when it is killed).
 """
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 import signal
@@ -50,6 +51,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._ready_s: dict[str, float] = {}
         self._clock_there = False
+        self._settled = False  # all were active once, or one died: its dead node stays in the graph for a while
 
     def __enter__(self) -> 'Supervisor':
         self.start()
@@ -137,6 +139,8 @@ class Supervisor:
                 while (taken := heartbeats.handle.take_message(DiagnosticStatus, False)) is not None:
                     self._seen[taken[0].name] = (time.monotonic(), heartbeat_phase(taken[0]))
                 self._look(node)
+                if not self._settled:  # a busy machine discovers late; who is active already stays
+                    self._refuse_others(node, most=1)
                 if time.monotonic() - self._told_s >= DIAGNOSTICS_PERIOD_S:
                     self._publish_health()
                 self._ending.wait(LOOK_PERIOD_S)
@@ -149,18 +153,22 @@ class Supervisor:
 
     def _refuse_taken_domain(self, node) -> None:
         until = time.monotonic() + DISCOVERY_S
-        namespace = node.get_namespace()
-        ours = {*ORGANS, GATE}
-        where = f'domain {node.context.get_domain_id()}' + (f', namespace {namespace}' if namespace != '/' else '')
         while (time.monotonic() < until or not self._checked.is_set()) and not self._ending.is_set():
-            others = {name for name, space in node.get_node_names_and_namespaces() if space == namespace}
-            if others & ours:
-                raise ConfigError(f'an agent already runs in {where} ({", ".join(sorted(others & ours))}): end it, '
-                                  'or choose another ROS_DOMAIN_ID or namespace')
-            if self.stack.world and node.count_publishers('/clock'):
-                raise ConfigError(f'a simulator already publishes /clock in {where}: end it, or choose another '
-                                  'ROS_DOMAIN_ID')
+            self._refuse_others(node, most=0)
             time.sleep(0.05)
+
+    def _refuse_others(self, node, most: int) -> None:
+        """ConfigError when more than `most` nodes of one of the agent's names, or publishers of /clock, are there."""
+        namespace = node.get_namespace()
+        where = f'domain {node.context.get_domain_id()}' + (f', namespace {namespace}' if namespace != '/' else '')
+        names = Counter(name for name, space in node.get_node_names_and_namespaces() if space == namespace)
+        others = sorted(name for name in (*ORGANS, GATE) if names[name] > most)
+        if others:
+            raise ConfigError(f'an agent already runs in {where} ({", ".join(others)}): end it, or choose another '
+                              'ROS_DOMAIN_ID or namespace')
+        if self.stack.world and node.count_publishers('/clock') > most:
+            raise ConfigError(f'a simulator already publishes /clock in {where}: end it, or choose another '
+                              'ROS_DOMAIN_ID')
 
     def _tend(self, child: Child) -> None:
         """Start a child whose time has come; notice one that died."""
@@ -179,6 +187,7 @@ class Supervisor:
         if code == EXIT_REFUSED:
             self._fail(f'{child.name} refused to start{child.reason(self._log_dir)}')
             return
+        self._settled = True
         pause_s = child.died()
         self._tell_dead(names, f'{cause(code)}; it is started again in {pause_s:g} s')
         line = f'{child.name} died ({cause(code)}); it is started again in {pause_s:g} s'
@@ -204,6 +213,7 @@ class Supervisor:
                 self._health.clear(name)
                 self._publish_health()
                 self._say(f'{name} is back')
+        self._settled = self._settled or not self._missing()
         with self._news:
             self._news.notify_all()
 

@@ -14,6 +14,18 @@ def goal(env, *args: str) -> subprocess.CompletedProcess:
     return subprocess.run([*JEPA_ROS, 'goal', *args], env=env, capture_output=True, text=True, timeout=40)
 
 
+def run_to_the_end(command: list[str], env, timeout_s: float = 40.0) -> tuple[int, str]:
+    """Exit code and all output; after the timeout the output ends with the stacks of all threads."""
+    with subprocess.Popen([sys.executable, '-X', 'faulthandler', *command[1:]], env=env, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            said = process.communicate(timeout=timeout_s)[0]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            said = process.communicate()[0]
+    return process.returncode, said
+
+
 def children_of(pid: int) -> list[str]:
     with open(f'/proc/{pid}/task/{pid}/children') as file:
         direct = file.read().split()
@@ -40,8 +52,8 @@ def test_up_says_when_all_are_active_serves_goals_and_ends_with_ctrl_c(ros_domai
         wrong = goal(ros_domain, '--image', str(picture), '--task', 'raech', '--namespace', 'first')
         assert wrong.returncode == 1 and 'UNKNOWN_TASK' in wrong.stderr and 'did you mean reach' in wrong.stderr
 
-        second = subprocess.run(command, env=ros_domain, capture_output=True, text=True, timeout=30)
-        assert second.returncode == 2 and 'already' in second.stderr and ', namespace /first' in second.stderr
+        code, said = run_to_the_end(command, ros_domain)
+        assert code == 2 and 'already' in said and ', namespace /first' in said, said
 
         up.send_signal(signal.SIGINT)
         assert up.wait(20) == 0
