@@ -29,3 +29,15 @@ def euclidean(a: Tensor, b: Tensor) -> Tensor:
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """1 − cos of the angle between both."""
     return 1 - torch.nn.functional.cosine_similarity(a, b, dim=-1)
+
+
+@DISTANCES.register('manhattan')
+def manhattan(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference: a single dimension that is far off counts once, not squared."""
+    return (a - b).abs().mean(-1)
+
+
+@DISTANCES.register('huber')
+def huber(a: Tensor, b: Tensor) -> Tensor:
+    """Mean of √(1 + difference²) − 1: half of `squared` near 0, `manhattan` far away, smooth everywhere."""
+    return ((1 + (a - b).square()).sqrt() - 1).mean(-1)

@@ -7,13 +7,13 @@ import pytest
 from tiny import invariant
 import torch
 
-from jepa_ros.energy.distance import DISTANCES, euclidean, squared
+from jepa_ros.energy.distance import DISTANCES, euclidean, huber, manhattan, squared
 from jepa_ros.errors import ConfigError
 
 pairs = hnp.arrays(np.float64, (2, 5), elements=st.floats(-100, 100)).map(torch.from_numpy)
 
 
-@pytest.mark.parametrize('name', ['squared', 'euclidean', 'cosine'])
+@pytest.mark.parametrize('name', ['squared', 'euclidean', 'cosine', 'manhattan', 'huber'])
 @invariant
 @given(pairs)
 def test_is_symmetric_and_not_negative(name, pair):
@@ -23,7 +23,7 @@ def test_is_symmetric_and_not_negative(name, pair):
     assert there >= -1e-9
 
 
-@pytest.mark.parametrize('name', ['squared', 'euclidean', 'cosine'])
+@pytest.mark.parametrize('name', ['squared', 'euclidean', 'cosine', 'manhattan', 'huber'])
 def test_is_zero_between_equal_states(name):
     s = torch.tensor([0.3, -2.0, 5.0])
     assert float(DISTANCES.get(name)(s, s)) == pytest.approx(0.0, abs=2e-6)
@@ -45,6 +45,17 @@ def test_cosine_ignores_length_and_sees_direction():
     assert float(cosine(a, 7 * a)) == pytest.approx(0.0, abs=1e-6)
     assert float(cosine(a, torch.tensor([0.0, 2.0]))) == pytest.approx(1.0, abs=1e-6)
     assert float(cosine(a, -a)) == pytest.approx(2.0, abs=1e-6)
+
+
+def test_huber_is_half_the_square_nearby_and_the_absolute_difference_far_away():
+    near, far = torch.tensor([1e-2, -2e-2], dtype=torch.float64), torch.tensor([1e4, -3e4], dtype=torch.float64)
+    zero = torch.zeros_like(near)
+    assert float(huber(near, zero)) == pytest.approx(float(squared(near, zero)) / 2, rel=1e-3)
+    assert float(huber(far, zero)) == pytest.approx(float(manhattan(far, zero)), rel=1e-3)
+
+
+def test_manhattan_counts_one_far_dimension_once():
+    assert float(manhattan(torch.tensor([4.0, 0.0]), torch.tensor([0.0, 0.0]))) == 2.0
 
 
 def test_batches_keep_their_leading_dimensions():
