@@ -1,6 +1,7 @@
 """Encoders: images to states."""
 from hypothesis import given
 from hypothesis import strategies as st
+import pytest
 from tiny import invariant
 import torch
 
@@ -44,3 +45,22 @@ def test_a_channel_that_never_changes_is_not_divided_by_zero():
     encoder = ConvEncoder((8, 8, 3), 4, channels=(4,))
     encoder.set_statistics(torch.tensor([0.5, 0.5, 0.5]), torch.zeros(3))
     assert bool(torch.isfinite(encoder(torch.full((1, 8, 8, 3), 128, dtype=torch.uint8))).all())
+
+
+@pytest.mark.parametrize('name', ['conv', 'patch'])
+def test_an_image_that_the_gpu_has_normalised_gives_the_same_state(name):
+    encoder = ENCODERS.get(name)((16, 16, 3), 5)
+    mean, std = torch.tensor([0.2, 0.4, 0.6]), torch.tensor([0.1, 0.3, 0.2])
+    encoder.set_statistics(mean, std)
+    images = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    normalised = ((images / 255 - mean) / std).permute(0, 3, 1, 2)
+    torch.testing.assert_close(encoder(normalised), encoder(images), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize('name, stages', [
+    ('conv', ['0.down', '0.norm', '0.residual', '1.down', '1.norm', '1.residual']), ('patch', ['0'])])
+def test_checkpoints_of_unmodulated_encoders_fit(name, stages):
+    """Names of the first release: its checkpoints must load as they are."""
+    encoder = ENCODERS.get(name)((16, 16, 3), 5, channels=(4, 8))
+    modules = [*(f'stages.{s}' for s in stages), 'head', *(['stem'] if name == 'patch' else [])]
+    assert set(encoder.state_dict()) == {'mean', 'std', *(f'{m}.{p}' for m in modules for p in ('weight', 'bias'))}

@@ -58,3 +58,17 @@ def test_a_robot_without_readouts_is_perceived():
     agent = tiny.Agent.create(
         tiny.contract().model_copy(update={'readouts': []}), 0, 'blind', tiny.model_config(readouts=0))
     assert agent.perception.encode({'overhead': tiny.image()}).readouts == {}
+
+
+def test_a_percept_normalised_on_the_gpu_gives_the_same_state(agent):
+    image, encoder = tiny.image(5), agent.networks.world_model.encoder
+    pixels = torch.from_numpy(image).permute(2, 0, 1) / 255
+    normalised = (pixels - encoder.mean.view(-1, 1, 1)) / encoder.std.view(-1, 1, 1)
+    torch.testing.assert_close(agent.perception.encode({'overhead': normalised}).levels[0],
+                               agent.perception.encode({'overhead': image}).levels[0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_on_the_cpu_takes_images_in_on_the_cpu(agent):
+    def convert(stream, message):
+        return None
+    assert agent.perception.intake(convert) is convert
