@@ -17,6 +17,10 @@ class BagError(JepaRosError):
     """A recording that is missing, damaged, too short, or of another robot."""
 
 
+class DatasetError(JepaRosError):
+    """A training store that is missing, half built, damaged, or of another robot."""
+
+
 class CheckpointError(JepaRosError):
     """A checkpoint that is missing, damaged, or made for another contract."""
 

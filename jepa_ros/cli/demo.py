@@ -30,12 +30,12 @@ def demo(
     from jepa_ros.evaluation import live
     from jepa_ros.runtime.stack import Stack
     from jepa_ros.sim.episodes import start_goal_pairs
-    from jepa_ros.sim.worlds import make_world
+    from jepa_ros.sim.worlds import make_planar_world
 
     stack = Stack(model=model, world=world, composition=_flag('composition', composition), seed=seed,
                   real_time_factor=real_time_factor)
     card = checkpoint.read_card(checkpoint.find(model))
-    tasks = start_goal_pairs(make_world(world), episodes, seed)
+    tasks = start_goal_pairs(make_planar_world(world), episodes, seed)
     live.isolate()
     _prepare(output, docs)
     signal.signal(signal.SIGTERM, _interrupt)       # as Ctrl-C: everything started is ended
@@ -109,11 +109,11 @@ def _conclude(tape, pursuits, stack, card, output: Path, docs: Path | None) -> i
 def _draw(tape, pursuits, stack, card, output: Path, docs: Path | None) -> list[Path]:
     """Video and energy plot of one episode; returns the files."""
     from jepa_ros.evaluation import pictures, plots
-    from jepa_ros.sim.worlds import make_world
+    from jepa_ros.sim.worlds import make_planar_world
     names = [readout['name'] for readout in card.contract['readouts']]
     columns = [names.index('x_m'), names.index('y_m')] if {'x_m', 'y_m'} <= set(names) else None
     episode = pictures.choose(pursuits)
-    film = list(pictures.film(tape, episode, make_world(stack.world), card.name.replace('_', ' '), columns))
+    film = list(pictures.film(tape, episode, make_planar_world(stack.world), card.name.replace('_', ' '), columns))
     video, plot = output / 'episode.mp4', output / 'energy.png'
     try:
         pictures.write_video(video, film)

@@ -28,12 +28,13 @@ def goal(
 
     Example: jepa-ros goal --image goal.png, or: jepa-ros goal --bag bags/two_rooms_0 --time 12.5
     """
-    message = _message(image, readout or [], bag, time)
+    message = goal_message(image, readout or [], bag, time)
     message.task, message.timeout = task, timeout
     return _pursue(message, namespace)
 
 
-def _message(image: Path | None, readout: list[str], bag: Path | None, time: float | None):
+def goal_message(image: Path | None, readout: list[str], bag: Path | None, time: float | None):
+    """PursueGoal.Goal of exactly one of the three. Raises ConfigError naming the option."""
     from jepa_ros.action import PursueGoal
 
     given = [name for name, value in (('--image', image), ('--readout', readout), ('--bag', bag)) if value]

@@ -1,6 +1,7 @@
 """The `jepa-ros` command. Only the chosen command's module is imported, so that `jepa-ros --help` answers at once.
 
-Each command is a typer function in a module of its own. `key=value` arguments, as `ros2 launch` users know them
+Each command is a typer function, or a group of them (a `typer.Typer`), in a module of its own, both of the command's
+name. `key=value` arguments, as `ros2 launch` users know them
 (`robot:=…` is understood too), mean the same as `--key value`. A JepaRosError ends in one line and exit code 2.
 """
 from collections.abc import Callable, Sequence
@@ -23,6 +24,10 @@ COMMANDS = {
     'goal': 'Give the running agent a goal and watch it being pursued.',
     'sim': 'Run a simulated robot alone.',
     'record': 'Record episodes into an MCAP bag.',
+    'bag': 'Recordings: what is in one, and making a damaged one readable.',
+    'replay': 'Replay a recording, or let an agent watch it without acting (--shadow).',
+    'robot': 'Robot contracts: check one against a bag or live topics, draft one from a bag, list them.',
+    'dataset': 'Training stores: build one from bags, check it, list it, export it.',
     'train': 'Train a model from bags.',
     'eval': 'Measure success, latency and collisions over many episodes.',
 }
@@ -53,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def load_command(name: str) -> Callable:
-    """Import the module of a command and return its function."""
+def load_command(name: str) -> Callable | typer.Typer:
+    """Import the module of a command and return its function or group."""
     return getattr(importlib.import_module(f'jepa_ros.cli.{name}'), name)
 
 
@@ -82,7 +87,10 @@ def _run(argv: list[str]):
     for name, description in COMMANDS.items():
         if name == command:
             function = load_command(name)
-            app.command(name)(function)
+            if isinstance(function, typer.Typer):  # a group: jepa-ros robot check …
+                app.add_typer(function, name=name)
+            else:
+                app.command(name)(function)
             if name in KEY_VALUE_COMMANDS:
                 at = argv.index(name) + 1
                 argv = argv[:at] + key_values_to_options(function, argv[at:])

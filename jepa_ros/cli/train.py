@@ -7,8 +7,10 @@ import typer
 
 
 def train(
-    bags: list[Path] = typer.Argument(..., help='Folders of bags, or one cache (episodes-….npz) made from them.'),
-    robot: str = typer.Option('two_rooms', help='Robot contract: a name in config/robots, or the path of a YAML file.'),
+    bags: list[Path] = typer.Argument(..., help='Bags, training stores, or one cache (episodes-….npz) made from '
+                                      'bags.'),
+    robot: str = typer.Option('', help='Robot contract: a name in config/robots, or the path of a YAML file; empty: '
+                              'the one inside the bags.'),
     config: str = typer.Option('two_rooms', help='Training configuration: a name in config/agents, or a YAML file.'),
     output: Path = typer.Option(..., '--output', '-o', help='Folder of the checkpoint to write.'),
     work_dir: Path = typer.Option(None, help='Cache, log.csv and the state of an interrupted run, which the same '
@@ -27,11 +29,11 @@ def train(
     import torch
 
     from jepa_ros import checkpoint
-    from jepa_ros.robot.contract import RobotContract
+    from jepa_ros.robot.sources import contract_of
     from jepa_ros.training import trainer
     from jepa_ros.training.config import load_config
 
-    contract, settings = RobotContract.load(robot), load_config(config)
+    settings = load_config(config)
     if seed >= 0:
         settings = settings.model_copy(update={'seed': seed})
     chosen = trainer.choose_device(device)
@@ -39,9 +41,10 @@ def train(
         torch.set_num_threads(threads)
     work_dir = work_dir or Path('build/train') / output.name
     _refuse_missing(bags)
+    contract = contract_of(bags, robot)
     checkpoint.check_writable(output)
-    again = ['jepa-ros', 'train', *map(str, bags), '--robot', robot, '--config', config, '--output', str(output)]
-    again += ['--seed', str(seed)] if seed >= 0 else []
+    again = ['jepa-ros', 'train', *map(str, bags), *(['--robot', robot] if robot else []), '--config', config,
+             '--output', str(output), *(['--seed', str(seed)] if seed >= 0 else [])]
     commands = [*made_by, ' '.join(map(shlex.quote, again)), f'jepa-ros eval --model {shlex.quote(str(output))}']
     with _ends_named(work_dir), _Progress() as report:
         agent = trainer.train(bags, contract, settings, output, work_dir, chosen, commands=commands, report=report,
@@ -54,7 +57,8 @@ def _refuse_missing(bags: list[Path]) -> None:
     from jepa_ros.errors import BagError
     for bag in bags:
         if not bag.exists():
-            raise BagError(f'{bag}: no such bag; record one with: jepa-ros record world=two_rooms --output {bag}')
+            raise BagError(f'{bag}: no such bag or store; record a bag with: '
+                           f'jepa-ros record world=two_rooms --output {bag}')
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from jepa_ros.actor.actor import MODES
+from jepa_ros.actor.actor import MODES, PLANNED, REACTIVE
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.agent import Agent
 from jepa_ros.cost.cost import Goal
@@ -22,7 +22,7 @@ from jepa_ros.evaluation.metrics import path_length_m
 from jepa_ros.evaluation.paths import shortest_path
 from jepa_ros.robot.adapters import to_array
 from jepa_ros.sim.episodes import goal_image, start_goal_pairs, StartGoal
-from jepa_ros.sim.worlds import make_world, World
+from jepa_ros.sim.worlds import make_planar_world, PlanarWorld
 
 TOLERANCE_M = 0.15          # a goal within this distance is reached
 MAX_TIME_S = 60.0           # of simulated time
@@ -57,8 +57,10 @@ class EpisodeResult:
     collisions: int
     path_m: float               # driven until reached, and what was left to the goal then
     shortest_m: float
-    latencies_ms: tuple[float, ...]
+    latencies_ms: tuple[float, ...]     # of the ticks that planned or reacted
+    ticks: int
     reactive: int               # ticks decided by Mode-1
+    escaping: int               # ticks on a way out of an impasse, which need no plan
 
     @property
     def judged_right(self) -> bool:
@@ -74,11 +76,11 @@ def flat_planner(planners: list[PlannerConfig], horizon: int, correlation: float
                    elites=max(2, samples // 8))
 
 
-def load(settings: Settings) -> tuple[Agent, World]:
+def load(settings: Settings) -> tuple[Agent, PlanarWorld]:
     """Agent and world of the settings, checked. Raises CheckpointError, WorldError or ConfigError in one line."""
     if settings.mode is not None and settings.mode not in MODES:
         raise ConfigError(f'mode {settings.mode!r} is unknown; known: {", ".join(MODES)}')
-    world = make_world(settings.world)
+    world = make_planar_world(settings.world)
     torch.set_num_threads(1)    # quickest for models this small, and the same sums everywhere
     agent = Agent.load(settings.model, device='cpu')
     contract = agent.contract
@@ -104,7 +106,7 @@ def percept(agent: Agent, image: np.ndarray) -> dict[str, np.ndarray]:
     return {observation.key: np.asarray(to_array(observation, message))}
 
 
-def drive(agent: Agent, world: World, task: StartGoal, settings: Settings, index: int = 0) -> EpisodeResult:
+def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings, index: int = 0) -> EpisodeResult:
     """Pursue one goal from one start."""
     world.reset(task.seed, task.values)
     shown = agent.perception.encode(percept(agent, goal_image(world, *task.goal)))
@@ -113,7 +115,7 @@ def drive(agent: Agent, world: World, task: StartGoal, settings: Settings, index
     agent.actor.configure(goal=configured.goal, weights=configured.weights, mode=settings.mode or configured.mode,
                           budget_ms=settings.budget_ms)
     path, latencies, action = [world.pose], [], None
-    reached_s, reactive, judged = None, 0, False
+    reached_s, reactive, escaping, judged = None, 0, 0, False
     while True:
         if reached_s is None and math.dist(world.pose, task.goal) <= TOLERANCE_M:
             reached_s, reached_at = world.time_s, len(path)
@@ -123,8 +125,11 @@ def drive(agent: Agent, world: World, task: StartGoal, settings: Settings, index
             break
         decision = agent.actor.act(state, previous_action=action)
         action = decision.action
-        latencies.append(decision.latency_ms)
-        reactive += decision.mode == 1
+        if decision.mode == PLANNED and not decision.samples:
+            escaping += 1
+        else:
+            latencies.append(decision.latency_ms)
+            reactive += decision.mode == REACTIVE
         world.step(action, agent.contract.control_period_s)
         path.append(world.pose)
     agent.configurator.stop()
@@ -133,7 +138,7 @@ def drive(agent: Agent, world: World, task: StartGoal, settings: Settings, index
         index, reached_s is not None, judged, reached_s, world.time_s, math.dist(world.pose, task.goal),
         world.collisions, path_length_m(driven) + math.dist(driven[-1], task.goal),
         path_length_m(shortest_path(world.free, (float(path[0][0]), float(path[0][1])), task.goal)),
-        tuple(latencies), reactive)
+        tuple(latencies), len(path) - 1, reactive, escaping)
 
 
 class Runner:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jepa_ros.evaluation.closed_loop import TOLERANCE_M
 from jepa_ros.evaluation.tape import Pursuit, Tape
 from jepa_ros.sim.render import top_view, TopView
-from jepa_ros.sim.worlds import World
+from jepa_ros.sim.worlds import PlanarWorld
 from jepa_ros.sim.worlds.two_rooms import VIEW_M
 
 ROOM, PANEL = 640, 320              # pixels; both even, as video codecs want
@@ -71,7 +71,7 @@ def _doing(tape: Tape, stamp: int) -> str:
 class Painter:
     """Draws frames of one episode. The world is put into the episode's state."""
 
-    def __init__(self, world: World, episode: Pursuit, title: str):
+    def __init__(self, world: PlanarWorld, episode: Pursuit, title: str):
         world.reset(0, episode.values)
         self._world, self._episode, self._title = world, episode, title
         self._view: TopView = top_view(ROOM, VIEW_M)
@@ -170,7 +170,8 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / 'fonts' / 'ttf' / name), size)
 
 
-def film(tape: Tape, episode: Pursuit, world: World, title: str, columns: Sequence[int] | None) -> Iterator[np.ndarray]:
+def film(tape: Tape, episode: Pursuit, world: PlanarWorld, title: str,
+         columns: Sequence[int] | None) -> Iterator[np.ndarray]:
     """All pictures of an episode, the last one held."""
     painter = Painter(world, episode, title)
     picture = None

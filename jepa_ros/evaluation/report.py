@@ -27,7 +27,8 @@ def summary(results: Sequence[EpisodeResult]) -> dict:
         'collisions': sum(r.collisions for r in results),
         'path_over_shortest': percentiles((r.path_m / r.shortest_m for r in reached), (50, 95)),
         'plan_latency_ms': percentiles(v for r in results for v in r.latencies_ms),
-        'reactive_share': sum(r.reactive for r in results) / max(sum(len(r.latencies_ms) for r in results), 1),
+        'reactive_share': sum(r.reactive for r in results) / max(sum(r.ticks for r in results), 1),
+        'escaping_share': sum(r.escaping for r in results) / max(sum(r.ticks for r in results), 1),
     }
 
 
@@ -90,6 +91,7 @@ def closed_loop_lines(figures: Mapping) -> list[tuple[str, str]]:
         ('collisions', str(figures['collisions'])),
         ('plan latency', spread(figures['plan_latency_ms'], unit='ms')),
         ('decided by Mode-1', f'{figures["reactive_share"]:.1%} of the ticks'),
+        ('leaving impasses', f'{figures["escaping_share"]:.1%} of the ticks'),
     ]
 
 

@@ -1,6 +1,7 @@
 """Opening a bag with all that can be wrong with it said in one line. Used by `bags.py`."""
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+import difflib
 from pathlib import Path
 
 from rosbags.rosbag2 import Reader, ReaderError
@@ -8,8 +9,14 @@ import yaml
 
 from ..errors import BagError, ContractError
 from .bag_metadata import PREFIX
-from .bag_types import ensure_type, typestore
+from .bag_remedies import agree, missing, ros1_line, unpacking
+from .bag_types import plain, store_for, unpack
 from .contract import RobotContract
+
+# In what rosbags says of files whose end is missing: MCAP's magic and footer, SQLite's pages and tables.
+_CUT_OFF = ('magic', 'footer', 'empty', 'Truncated', 'malformed', 'missing tables')
+NOT_CDR = 'Serialization format'     # rosbags' words for messages of another kind than ROS 2 sends
+IMAGES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
 
 
 class OpenBag:
@@ -31,41 +38,87 @@ class OpenBag:
         info = yaml.safe_load((self.path / 'metadata.yaml').read_text(encoding='utf-8'))['rosbag2_bagfile_information']
         return [self.path / Path(name).name for name in info['relative_file_paths']]
 
+    @property
+    def connections(self) -> list:
+        """rosbags' connections: topic, type, count and offered QoS; a topic may have several."""
+        return list(self._reader.connections)
+
     def topic(self, name: str) -> str | None:
         """Name in the bag of a contract's topic: the same, or the only one that ends in it; None if it is not there."""
         names = {c.topic for c in self._reader.connections}
         if name.startswith('/'):
             return name if name in names else None
-        if f'/{name}' in names:
-            return f'/{name}'
-        ending = [n for n in names if n.endswith(f'/{name}')]
+        for whole in (f'/{name}', name):    # rosbag2's own writer takes names without a slash
+            if whole in names:
+                return whole
+        ending = self.ending_in(name)
         return ending[0] if len(ending) == 1 else None
 
+    def ending_in(self, name: str) -> list[str]:
+        """Topics of the bag that could be a contract's topic in some namespace."""
+        return sorted({c.topic for c in self._reader.connections if c.topic.endswith(f'/{name.lstrip("/")}')})
+
     def type_of(self, topic: str) -> str:
-        """Message type of a topic of the bag."""
-        return next(c.msgtype for c in self._reader.connections if c.topic == topic)
+        """Message type of a topic of the bag; a topic that was recorded with several has them all, by commas."""
+        return ', '.join(sorted({c.msgtype for c in self._reader.connections if c.topic == topic}))
 
     def count(self, topics: Collection[str]) -> int:
         """Number of messages on these topics."""
         return sum(c.msgcount for c in self._reader.connections if c.topic in topics)
 
-    def messages(self, topics: Collection[str], until_ns: int | None = None) -> Iterator[tuple[str, int, object]]:
-        """(topic, log time in ns, message) in the order of the log times."""
-        store = typestore()
-        connections = [c for c in self._reader.connections if c.topic in topics]
-        for connection in connections:
-            ensure_type(connection.msgtype)
-        with damage_named(self.path):
-            for connection, time_ns, raw in self._reader.messages(connections, stop=until_ns):
-                yield connection.topic, time_ns, store.deserialize_cdr(raw, connection.msgtype)
+    def messages(self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None,
+                 ) -> Iterator[tuple[str, int, object]]:
+        """(topic, log time in ns, message) logged within [start, stop), in the order of the log times.
 
-    def messages_between(self, topic: str, start_ns: int, stop_ns: int) -> Iterator[tuple[int, object]]:
-        """(log time, message) of one topic, logged within [start, stop)."""
-        connections = [c for c in self._reader.connections if c.topic == topic]
-        ensure_type(connections[0].msgtype)
+        `BagError` names a topic whose message type is not known.
+        """
+        connections = [c for c in self.connections if c.topic in topics]
+        if not connections:
+            return  # to rosbags, none would mean all
         with damage_named(self.path):
-            for connection, time_ns, raw in self._reader.messages(connections, start=start_ns, stop=stop_ns):
-                yield time_ns, typestore().deserialize_cdr(raw, connection.msgtype)
+            stores = {(c.topic, c.msgtype): store_for(c) for c in connections}
+            for connection, time_ns, raw in self._all(connections, start_ns, stop_ns):
+                store = stores[connection.topic, connection.msgtype]
+                yield connection.topic, time_ns, unpack(store, raw, connection.msgtype)
+
+    def unknown_types(self) -> dict[str, str]:
+        """Topic -> message type of topics that cannot be read here: neither installed nor defined in the bag."""
+        unknown = {}
+        for connection in self.connections:
+            try:
+                store_for(connection)
+            except BagError:
+                unknown[connection.topic] = connection.msgtype
+        return unknown
+
+    def raw_messages(self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None,
+                     ) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, log time in ns, CDR) logged within [start, stop), by log time. Needs no message type."""
+        connections = [c for c in self._reader.connections if c.topic in topics]
+        if not connections:
+            return  # to rosbags, none would mean all
+        with damage_named(self.path):
+            for connection, time_ns, raw in self._all(connections, start_ns, stop_ns):
+                yield connection.topic, time_ns, raw
+
+    def _all(self, connections: list, start_ns: int | None, stop_ns: int | None):
+        """rosbags' messages; `BagError` at the end where fewer came than the files have by their own index.
+
+        Chunks seldom have a checksum (rosbag2 writes none), and a damaged one ends early without an error.
+        """
+        seen = 0
+        for connection, time_ns, raw in self._reader.messages(connections, start=start_ns, stop=stop_ns):
+            seen += 1
+            yield connection, time_ns, plain(raw)
+        storages = getattr(self._reader.storage, 'storages', [self._reader.storage])
+        topics = {c.topic for c in connections}
+        there = sum(c.msgcount for s in storages for c in s.connections if c.topic in topics)
+        spans = [(s.metadata.start_time, s.metadata.end_time) for s in storages if s.metadata.message_count]
+        whole = all((start_ns is None or start_ns <= start) and (stop_ns is None or stop_ns >= end)
+                    for start, end in spans)
+        if whole and seen < there:
+            raise BagError(f'{self.path}: the recording is damaged: {seen} of {there} messages can be read; '
+                           f'jepa-ros bag repair {self.path} saves what can be')
 
     @property
     def log_span_ns(self) -> tuple[int, int]:
@@ -84,7 +137,7 @@ def damage_named(path: Path):
         raise
     except Exception as error:  # the libraries below raise a dozen unrelated types
         raise BagError(f'{path}: the recording is damaged ({_first_line(error)}); '
-                       f'jepa-ros record --repair {path} saves what can be read') from error
+                       f'jepa-ros bag repair {path} saves what can be read') from error
 
 
 @contextmanager
@@ -92,19 +145,32 @@ def open_bag(path: Path) -> Iterator[OpenBag]:
     """Open a bag folder (or a single .mcap or .db3 file); `BagError` says in one line why it cannot be."""
     if not path.exists():
         raise BagError(f'{path}: there is no such bag')
+    if line := ros1_line(path):
+        raise BagError(line)
+    files = [path] if path.is_file() else [*path.glob('*.mcap'), *path.glob('*.db3')]
+    remedy = f'; jepa-ros bag repair {path} saves what can be read' if files else ''
+    if path.is_file() and path.suffix == '.zstd':
+        raise BagError(f'{path}: is a compressed file of a bag: give its folder, or {unpacking(path)}')
+    packed = [] if path.is_file() or files else sorted(path.glob('*.zstd'))
     if path.is_dir() and not (path / 'metadata.yaml').exists():
-        hint = f'; jepa-ros record --repair {path} can make one' if any(path.glob('*.mcap')) else ''
-        raise BagError(f'{path}: not a rosbag2 folder, metadata.yaml is missing{hint}')
+        remedy = f'; {unpacking(packed[0])}, then jepa-ros bag repair {path}' if packed else remedy
+        raise BagError(f'{path}: not a rosbag2 folder, metadata.yaml is missing{remedy}')
     try:
         reader = Reader(path)
         reader.open()
+        agree(reader)
     except (ReaderError, OSError, AssertionError) as error:
-        cut = any(word in str(error) for word in ('magic', 'footer', 'empty', 'Truncated'))
-        what = 'the recording was cut off, its index is missing' if cut else f'cannot be opened ({_first_line(error)})'
-        hint = f'; jepa-ros record --repair {path} makes it readable' if cut and path.is_dir() else ''
-        raise BagError(f'{path}: {what}{hint}') from error
+        cut = any(word in str(error) for word in _CUT_OFF)
+        what = 'the recording was cut off or is damaged' if cut else 'cannot be opened'
+        repairable = cut or path.is_dir() and not isinstance(error, PermissionError) and NOT_CDR not in str(error)
+        absent = missing(path) if path.is_dir() else ''
+        raise BagError(f'{path}: {what} ({absent or _first_line(error)}){remedy if repairable else ""}'
+                       + ('; put it into the folder' if absent and not files else '')) from error
     except Exception as error:
-        raise BagError(f'{path}: not a rosbag2 recording ({_first_line(error)})') from error
+        if packed and isinstance(error, EOFError):
+            raise BagError(f'{path}: a file of it was cut off ({_first_line(error)}); {unpacking(packed[-1])}, which '
+                           f'keeps what there is, then jepa-ros bag repair {path}') from error
+        raise BagError(f'{path}: not a rosbag2 recording ({_first_line(error)}){remedy}') from error
     try:
         yield OpenBag(path, reader)
     finally:
@@ -112,12 +178,28 @@ def open_bag(path: Path) -> Iterator[OpenBag]:
             reader.close()
 
 
-def check_contract(bag: OpenBag, contract: RobotContract) -> None:
-    """`BagError` unless the bag has what the contract reads, in its types, from the same robot.
+def as_recorded(bag: OpenBag, contract: RobotContract) -> RobotContract:
+    """The contract to read this bag with: where the bag's images are compressed and the robot's raw, or the other way.
 
-    Height, width and timeouts may differ: images are recorded as they came.
+    The bag's own contract says on which topic and in which type it has them; key, encoding and size must agree.
     """
-    recorded = bag.contract
+    there = {o.key: o for o in bag.contract.observations} if bag.contract is not None else {}
+    streams = []
+    for stream in contract.observations:
+        own = there.get(stream.key)
+        alike = own is not None and {stream.type, own.type} == IMAGES and all(
+            getattr(stream, name) == getattr(own, name) for name in ('encoding', 'height', 'width'))
+        streams.append(stream.model_copy(update={'topic': own.topic, 'type': own.type}) if alike else stream)
+    return contract if streams == contract.observations else contract.model_copy(update={'observations': streams})
+
+
+def check_contract(bag: OpenBag, contract: RobotContract) -> RobotContract:
+    """The contract to read the bag with (`as_recorded`).
+
+    `BagError` unless the bag has what it reads, in its types, from the same robot. Height, width and timeouts may
+    differ: images are recorded as they came.
+    """
+    recorded, contract = bag.contract, as_recorded(bag, contract)
     if recorded is not None:
         for field, there, here in _bearing(recorded, contract):
             if there != here:
@@ -125,11 +207,23 @@ def check_contract(bag: OpenBag, contract: RobotContract) -> None:
                                f'{here!r} in {contract.name}')
     for stream in (*contract.observations, *contract.readouts, *contract.actions):
         topic = bag.topic(stream.topic)
-        if topic is None:
-            raise BagError(f'{bag.path}: topic {stream.topic} of contract {contract.name} is not in the bag')
-        if bag.type_of(topic) != stream.type:
+        if topic is None and getattr(stream, 'required', True):
+            raise BagError(f'{bag.path}: topic {stream.topic} of contract {contract.name} is not in the bag'
+                           + _elsewhere(bag, stream.topic))
+        if topic is not None and bag.type_of(topic) != stream.type:
             raise BagError(f'{bag.path}: topic {topic} has type {bag.type_of(topic)}, contract {contract.name} '
                            f'says {stream.type}')
+    return contract
+
+
+def _elsewhere(bag: OpenBag, name: str) -> str:
+    """Where a missing topic may be found, to end an error line with."""
+    there = bag.ending_in(name)
+    if len(there) > 1:
+        return f', or in several namespaces: write one of {", ".join(there)} into the contract'
+    topics = sorted({c.topic for c in bag.connections})
+    close = there or difflib.get_close_matches(f'/{name.lstrip("/")}', topics, n=1, cutoff=0.6)
+    return f'; did you mean {close[0]}?' if close else f' (it has {", ".join(topics) or "no topics"})'
 
 
 def _bearing(recorded: RobotContract, contract: RobotContract):

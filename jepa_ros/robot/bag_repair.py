@@ -1,232 +1,185 @@
-"""Making a bag whole again whose writing was cut off: a killed recorder, a full disk.
+"""Making a bag whole again whose writing was cut off, or whose metadata.yaml is lost: by a kill, a full disk, a copy.
 
-MCAP keeps messages in chunks and an index at the end. Here the file is cut behind its last whole chunk and the index
-is written anew, in place: what reached the disk becomes readable, and no space for a copy is needed.
+Works on bag folders of any recorder with one or several .mcap or .db3 files, and on single files.
 """
-from dataclasses import dataclass, field
-from io import BytesIO
-import os
+from dataclasses import dataclass
+import fcntl
 from pathlib import Path
-import struct
+import sqlite3
 
-from mcap.data_stream import ReadDataStream, RecordBuilder
-from mcap.opcode import Opcode
-from mcap.records import (
-    Channel,
-    Chunk,
-    ChunkIndex,
-    DataEnd,
-    Footer,
-    MessageIndex,
-    Metadata,
-    MetadataIndex,
-    Schema,
-    Statistics,
-)
-from mcap.stream_reader import breakup_chunk, get_chunk_data_stream
 from rosbags.rosbag2 import Reader
-import yaml
 
 from ..errors import BagError
-from .bag_metadata import early_metadata, write_metadata
+from . import db3_repair, mcap_repair
+from .audit import summary
+from .bag_metadata import AUDIT, custom_data, metadata, PREFIX, Topic, write_metadata
+from .bag_open import NOT_CDR, open_bag
+from .bag_remedies import ros1_line, unpacking
+from .bag_types import ZSTD_MAGIC
+from .repair_files import Contents, damaged_name
 
-MAGIC = b'\x89MCAP0\r\n'
-_RECORD = struct.Struct('<BQ')                       # opcode, length
-_BEFORE_SUMMARY = (Opcode.HEADER, Opcode.CHUNK, Opcode.MESSAGE_INDEX)
-
-
-@dataclass
-class _Chunk:
-    offset: int
-    length: int
-    record: Chunk
-    counts: dict[int, int]
-    indexes: dict[int, int] = field(default_factory=dict)  # channel -> offset of its MessageIndex
-    indexes_end: int = 0
+RESERVE = '.reserve'
+KINDS = {'.mcap': 'mcap', '.db3': 'sqlite3'}    # suffix -> rosbag2's name of the storage
 
 
-@dataclass
-class _Scan:
-    header_end: int = 0
-    chunks: list[_Chunk] = field(default_factory=list)
-    schemas: dict[int, Schema] = field(default_factory=dict)
-    channels: dict[int, Channel] = field(default_factory=dict)
+@dataclass(frozen=True)
+class Repaired:
+    """What a repair came to."""
 
-
-def rebuild_index(bag: Path) -> int:
-    """Finish a bag folder in place; returns how many messages it holds. `BagError` when there is nothing to save."""
-    files = sorted(bag.glob('*.mcap'))
-    if not files:
-        raise BagError(f'{bag}: there is no .mcap file in it to repair')
-    if len(files) > 1:
-        raise BagError(f'{bag}: only bags of one .mcap file can be repaired, this one has {len(files)}')
-    scan = _scan(files[0])
-    custom = _custom_data(bag)
-    while True:
-        metadata = _metadata(scan, files[0].name, custom)
-        try:
-            _finish(files[0], scan, metadata)
-            write_metadata(bag, metadata)
-            return metadata['rosbag2_bagfile_information']['message_count']
-        except OSError as error:  # no room even for the index: give up a chunk for it
-            if not scan.chunks:
-                raise BagError(f'{bag}: cannot be repaired: {error.strerror or error}') from error
-            scan.chunks.pop()
+    messages: int                   # the bag holds now
+    was_whole: bool = False         # nothing was changed
+    files: tuple[str, ...] = ()     # finished or written anew
+    dropped: tuple[str, ...] = ()   # left out: there is nothing in them
+    cut_bytes: int = 0              # that were damaged
+    salvaged: int = 0               # messages found in those
+    doubtful: int = 0               # of these, from chunks whose checksum does not fit: they may hold wrong bytes
+    lost: int = 0                   # messages an old index knew that cannot be read; 0 where that is not known
+    kept: tuple[str, ...] = ()      # files that hold the old bytes
 
 
 def repair(bag: Path | str) -> int:
     """Make a bag readable that was cut off; a whole one is left as it is. Returns the number of messages."""
+    return repaired(bag).messages
+
+
+def repaired(bag: Path | str) -> Repaired:
+    """As `repair`, and say what was done. `BagError` in one line when nothing can be saved."""
     bag = Path(bag)
+    if line := ros1_line(bag):
+        raise BagError(line)
+    if bag.is_file():
+        if bag.suffix not in KINDS:
+            raise BagError(f'{bag}: neither a bag folder nor an .mcap or .db3 file')
+        _refuse_in_use(bag)
+        contents, touched = _whole_or_mended(bag)
+        return _outcome([contents], [bag.name] if touched else [], [], was_whole=not touched)
     if not bag.is_dir():
         raise BagError(f'{bag}: there is no such bag folder')
+    for file in _files(bag):
+        _refuse_in_use(file)
+    closed = not (bag / RESERVE).exists()
+    (bag / RESERVE).unlink(missing_ok=True)
+    return _mend(bag, closed)
+
+
+def rebuild_index(bag: Path) -> int:
+    """Finish a folder of .mcap files in place; returns how many messages it holds. `BagError` when none can be saved.
+
+    For the recorder itself, after an error of the disk.
+    """
+    return _mend(bag, False, last_resort=True).messages
+
+
+def _mend(bag: Path, closed: bool, last_resort: bool = False) -> Repaired:
+    """Make the files of a folder whole, and write its metadata.yaml anew where it does not tell what they hold."""
+    packed = sorted(p for p in bag.glob('*.zstd') if not p.with_suffix('').exists())
+    if packed and closed and (count := _readable(bag)):
+        return Repaired(count, was_whole=True)
+    if packed:
+        raise BagError(f'{packed[0]} is compressed as a whole: {unpacking(packed[0])}')
+    files = _files(bag)
+    if not files:
+        if _readable(bag) == 0:
+            return Repaired(0, was_whole=True)
+        raise BagError(f'{bag}: there is no .mcap or .db3 file in it to repair')
+    kinds = {file.suffix for file in files}
+    if len(kinds) > 1:
+        raise BagError(f'{bag}: it holds .mcap and .db3 files: move those of another bag away first')
+    done, touched, dropped, reason = [], [], [], ''
+    for file in files:
+        try:
+            contents, changed = _whole_or_mended(file, last_resort)
+        except BagError as error:  # nothing in this one; the bag may have others
+            dropped.append(file.name)
+            reason = str(error)
+            continue
+        done.append(contents)
+        if changed:
+            touched.append(file.name)
+    if not done:
+        raise BagError(reason)
+    if closed and not touched and not dropped and _readable(bag) == sum(c.span.messages for c in done):
+        return _outcome(done, [], [], was_whole=True)
+    done.sort(key=lambda contents: (not contents.span.messages, contents.span.start_ns))
+    content = metadata([c.span for c in done], _topics(bag, done), _custom(bag, done), KINDS[kinds.pop()])
+    if any(_is_packed(bag / c.span.name) for c in done):
+        content['rosbag2_bagfile_information'] |= {'compression_format': 'zstd', 'compression_mode': 'MESSAGE'}
+    _keep_metadata(bag)
+    write_metadata(bag, content)
+    return _outcome(done, touched, dropped)
+
+
+def _outcome(done: list[Contents], touched: list[str], dropped: list[str], was_whole: bool = False) -> Repaired:
+    return Repaired(sum(c.span.messages for c in done), was_whole, tuple(touched), tuple(dropped),
+                    sum(c.cut_bytes for c in done), sum(c.salvaged for c in done),
+                    sum(c.doubtful for c in done), sum(c.lost for c in done), tuple(c.kept for c in done if c.kept))
+
+
+def _readable(bag: Path) -> int | None:
+    """How many messages come out of a bag as it is, all of it read; None where its metadata.yaml says otherwise."""
     try:
-        with Reader(bag) as reader:
-            if reader.message_count or not any(bag.glob('*.mcap')):
-                return reader.message_count
-    except Exception:  # noqa: S110  rosbags raises many types for damaged files: all mean that it needs repair
-        pass
-    (bag / '.reserve').unlink(missing_ok=True)
-    return rebuild_index(bag)
+        with open_bag(bag) as opened:
+            topics = {c.topic for c in opened.connections}
+            found = sum(1 for _ in opened.raw_messages(topics))
+            return found if found == opened.count(topics) else None
+    except BagError as error:
+        if NOT_CDR in str(error):   # a new metadata.yaml would hide it
+            raise
+        return None
 
 
-def _scan(path: Path) -> _Scan:
-    """Find all whole chunks of a file and what they contain."""
-    scan, size = _Scan(), path.stat().st_size
-    with path.open('rb') as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise BagError(f'{path}: not an MCAP file, it cannot be repaired')
-        while file.tell() + _RECORD.size <= size:
-            offset = file.tell()
-            opcode, length = _RECORD.unpack(file.read(_RECORD.size))
-            if opcode not in _BEFORE_SUMMARY or offset + _RECORD.size + length > size:
-                break
-            body = file.read(length)
-            if opcode == Opcode.HEADER:
-                scan.header_end = file.tell()
-            if opcode == Opcode.CHUNK and not _take_chunk(scan, offset, body):
-                break
-            if opcode == Opcode.MESSAGE_INDEX and scan.chunks:
-                chunk = scan.chunks[-1]
-                chunk.indexes[struct.unpack_from('<H', body)[0]] = offset
-                chunk.indexes_end = file.tell()
-    if not scan.header_end:
-        raise BagError(f'{path}: cut off before its first message, there is nothing to save')
-    return scan
+def _keep_metadata(bag: Path) -> None:
+    """Leave a foreign metadata.yaml beside the new one: a newer recorder may have said more in it."""
+    old = bag / 'metadata.yaml'
+    if old.exists() and old.stat().st_size and not any(key.startswith(PREFIX) for key in custom_data(bag)):
+        old.rename(damaged_name(old))
 
 
-def _take_chunk(scan: _Scan, offset: int, body: bytes) -> bool:
-    """Note a chunk's contents; False when it cannot be decompressed."""
-    counts: dict[int, int] = {}
+def _is_packed(file: Path) -> bool:
+    """Whether the messages are compressed one by one: rosbag2 keeps that in metadata.yaml alone."""
+    with Reader(file) as reader:
+        _, _, raw = next(reader.messages(), (None, 0, b''))
+        return raw[:4] == ZSTD_MAGIC
+
+
+def _files(bag: Path) -> list[Path]:
+    return sorted(file for file in bag.iterdir() if file.suffix in KINDS)
+
+
+def _refuse_in_use(file: Path) -> None:
+    """A recorder holds a lock on the file it writes: finishing it now would destroy what follows."""
+    with file.open('rb') as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BagError(f'{file} is being recorded: end the recording first (Ctrl-C), it closes its bag') from None
+
+
+def _whole_or_mended(file: Path, last_resort: bool = False) -> tuple[Contents, bool]:
+    """(contents, True if the file had to be changed) of one storage file."""
+    if file.stat().st_size == 0:
+        raise BagError(f'{file}: is empty, there is nothing to save')
+    kind = db3_repair if file.suffix == '.db3' else mcap_repair
     try:
-        chunk = Chunk.read(ReadDataStream(BytesIO(body)))
-        for record in breakup_chunk(chunk):
-            if isinstance(record, Schema):
-                scan.schemas[record.id] = record
-            elif isinstance(record, Channel):
-                scan.channels[record.id] = record
-            else:
-                counts[record.channel_id] = counts.get(record.channel_id, 0) + 1
-    except Exception:  # noqa: BLE001  a damaged chunk fails in as many ways as it has bytes; all mean that data end here
-        return False
-    chunk.data = b''  # not needed any more, and a bag may be larger than memory
-    length = _RECORD.size + len(body)
-    scan.chunks.append(_Chunk(offset, length, chunk, counts, indexes_end=offset + length))
-    return True
+        return kind.whole_or_mended(file, last_resort)
+    except (OSError, sqlite3.Error) as error:
+        raise BagError(f'{file}: cannot be repaired: {getattr(error, "strerror", None) or error}') from error
 
 
-def _finish(path: Path, scan: _Scan, metadata: dict) -> None:
-    with path.open('r+b') as file:
-        if scan.chunks:
-            _complete_last_index(file, scan.chunks[-1])
-            file.truncate(scan.chunks[-1].indexes_end)
-        else:
-            file.truncate(scan.header_end)
-        file.seek(0, os.SEEK_END)
-        file.write(_summary(scan, metadata, file.tell()))
-        file.flush()
-        os.fsync(file.fileno())
+def _topics(bag: Path, files: list[Contents]) -> list[Topic]:
+    """Topics of all files; `BagError` where two files disagree about a type."""
+    topics: dict[str, Topic] = {}
+    for contents in files:
+        for topic in contents.topics:
+            if topics.setdefault(topic.name, topic).type != topic.type:
+                raise BagError(f'{bag}: topic {topic.name} is {topics[topic.name].type} in one file and {topic.type} '
+                               f'in {contents.span.name}: these files are of two bags')
+    return list(topics.values())
 
 
-def _complete_last_index(file, chunk: _Chunk) -> None:
-    """The last chunk may lack some of its message indexes: write them anew."""
-    if set(chunk.indexes) == set(chunk.counts):
-        return
-    file.seek(chunk.offset + _RECORD.size)
-    record = Chunk.read(ReadDataStream(BytesIO(file.read(chunk.length - _RECORD.size))))
-    records: dict[int, list[tuple[int, int]]] = {}
-    stream, _ = get_chunk_data_stream(record)
-    data, position = stream.read(record.uncompressed_size), 0
-    while position < len(data):
-        opcode, length = _RECORD.unpack_from(data, position)
-        if opcode == Opcode.MESSAGE:
-            channel, _, log_time = struct.unpack_from('<HIQ', data, position + _RECORD.size)
-            records.setdefault(channel, []).append((log_time, position))
-        position += _RECORD.size + length
-    chunk.indexes.clear()
-    position = chunk.offset + chunk.length
-    file.seek(position)
-    for channel, entries in records.items():
-        builder = RecordBuilder()
-        MessageIndex(channel, entries).write(builder)
-        chunk.indexes[channel] = position
-        position += file.write(builder.end())
-    chunk.indexes_end = position
-
-
-def _summary(scan: _Scan, metadata: dict, start: int) -> bytes:
-    """Everything behind the last chunk: rosbag2's metadata, schemas, channels, chunk indexes, statistics, footer."""
-    out = RecordBuilder()
-    text = yaml.safe_dump(metadata['rosbag2_bagfile_information'], sort_keys=False)
-    Metadata('rosbag2', {'serialized_metadata': text}).write(out)
-    metadata_length = out.count
-    DataEnd(0).write(out)
-    summary_start = start + out.count
-    counts = _counts(scan)
-    for record in (*scan.schemas.values(), *scan.channels.values()):
-        record.write(out)
-    for chunk in scan.chunks:
-        c = chunk.record
-        data_length = chunk.length - _RECORD.size - 40 - len(c.compression)
-        ChunkIndex(chunk.length, chunk.offset, c.compression, data_length, c.message_end_time,
-                   chunk.indexes_end - chunk.offset - chunk.length, chunk.indexes, c.message_start_time,
-                   c.uncompressed_size).write(out)
-    MetadataIndex(start, metadata_length, 'rosbag2').write(out)
-    first, last = _times(scan)
-    Statistics(0, len(scan.channels), counts, len(scan.chunks), sum(counts.values()), last, first, 1,
-               len(scan.schemas)).write(out)
-    Footer(summary_start, 0, 0).write(out)
-    out.write(MAGIC)
-    return out.end()
-
-
-def _metadata(scan: _Scan, name: str, custom: dict[str, str]) -> dict:
-    metadata, counts = early_metadata(name, custom), _counts(scan)
-    info = metadata['rosbag2_bagfile_information']
-    first, last = _times(scan)
-    span = {'starting_time': {'nanoseconds_since_epoch': first}, 'duration': {'nanoseconds': last - first},
-            'message_count': sum(counts.values())}
-    info.update(span, files=[{'path': name, **span}])
-    info['topics_with_message_count'] = [
-        {'topic_metadata': {'name': c.topic, 'type': scan.schemas[c.schema_id].name, 'serialization_format': 'cdr',
-                            'offered_qos_profiles': yaml.safe_load(c.metadata.get('offered_qos_profiles', '')) or [],
-                            'type_description_hash': ''}, 'message_count': counts.get(c.id, 0)}
-        for c in scan.channels.values()]
-    return metadata
-
-
-def _counts(scan: _Scan) -> dict[int, int]:
-    return {channel: sum(chunk.counts.get(channel, 0) for chunk in scan.chunks) for channel in scan.channels}
-
-
-def _times(scan: _Scan) -> tuple[int, int]:
-    spans = [(c.record.message_start_time, c.record.message_end_time) for c in scan.chunks if c.counts]
-    return (min(s for s, _ in spans), max(e for _, e in spans)) if spans else (0, 0)
-
-
-def _custom_data(bag: Path) -> dict[str, str]:
-    """What the early metadata.yaml kept for this moment."""
-    try:
-        text = (bag / 'metadata.yaml').read_text(encoding='utf-8')
-        return yaml.safe_load(text)['rosbag2_bagfile_information'].get('custom_data') or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError):
-        return {}
+def _custom(bag: Path, files: list[Contents]) -> dict[str, str]:
+    """What metadata.yaml kept for this moment, or else what the files themselves say, and the audits of all."""
+    custom = custom_data(bag) or next((contents.custom for contents in files if contents.custom), {})
+    audits = [audit for contents in files for audit in contents.audits]
+    failed = {audit['episode']: audit['problems'] for audit in audits if audit['problems']}
+    return {**custom, AUDIT: summary(len(audits), failed)} if audits else custom

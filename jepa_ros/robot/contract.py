@@ -1,7 +1,7 @@
 """The robot contract: which topics become which tensors, and back (design §7).
 
 One YAML file per robot under `config/robots/`. Everything that touches the robot reads it: recorder, perception,
-actor, command gate, training. Imports neither ROS nor torch.
+actor, command gate, training. Imports neither ROS nor torch. The streams are in `streams.py`.
 """
 import difflib
 import hashlib
@@ -10,85 +10,26 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator, ValidationError
+from pydantic import Field, model_validator, ValidationError
 import yaml
 
 from ..errors import ContractError
 from ..paths import config_file, known
-from .adapters import observation_types
+from .adapters.commands import JOINT_TRAJECTORY
+from .streams import ActionField, ActionStream, Key, Observation, Readout, Strict
 from .yaml_errors import first_error, read_yaml
 
-Topic = Annotated[str, Field(pattern=r'^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$')]
-MsgType = Annotated[str, Field(pattern=r'^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$')]
-FieldPath = Annotated[str, Field(pattern=r'^[a-z][A-Za-z0-9_]*(\.[a-z][A-Za-z0-9_]*)*$')]
-Key = Annotated[str, Field(pattern=r'^[a-z][a-z0-9_]*$')]
-Seconds = Annotated[float, Field(gt=0, le=60)]
+__all__ = ['ActionField', 'ActionStream', 'CLOCK', 'Observation', 'Readout', 'RobotContract', 'nearest']
+
+CLOCK = 'clock'     # as a pace: ticks at whole multiples of the control period
+# What bears on tensors. Of the second form only what differs from its default is hashed: older hashes stay valid.
+_OBSERVATION_1 = {'key', 'type', 'height', 'width', 'encoding', 'align'}
+_OBSERVATION_2 = {'stamp', 'required', 'beams', 'range_min_m', 'range_max_m', 'elevation_min_rad', 'elevation_max_rad',
+                  'joints', 'fields', 'size', 'parent_frame', 'child_frame'}
+_ACTION_2 = {'align', 'joints'}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
-
-
-class Observation(_Strict):
-    """A sensor topic that becomes one percept tensor, uint8 (height, width, 3)."""
-
-    key: Key
-    topic: Topic
-    type: MsgType
-    height: Annotated[int, Field(ge=8, le=2048)]
-    width: Annotated[int, Field(ge=8, le=2048)]
-    encoding: Literal['rgb8'] = 'rgb8'      # of the tensor; messages in bgr8, rgba8, bgra8 or mono8 are converted
-    align: Literal['hold', 'asof'] = 'hold'  # hold: newest sample whatever its age; asof: none older than timeout_s
-    timeout_s: Seconds = 0.5
-
-    @field_validator('type')
-    @classmethod
-    def _known(cls, value: str) -> str:
-        names = observation_types()
-        if value not in names:
-            raise ValueError(f'no adapter for {value!r}{nearest(value, names)}')
-        return value
-
-
-class Readout(_Strict):
-    """One number of a topic that readout heads learn to estimate (LeCun §4.5.2)."""
-
-    name: Key               # unit in the name: x_m
-    topic: Topic
-    type: MsgType
-    field: FieldPath        # path inside the message: pose.pose.position.x
-
-
-class ActionField(_Strict):
-    """One number of a command and its limits, in SI units."""
-
-    name: Key               # unit in the name: vx_mps
-    field: FieldPath        # path inside the message: linear.x
-    min: float
-    max: float
-    max_rate: Annotated[float, Field(gt=0)]  # largest change per second the gate lets through
-
-    @model_validator(mode='after')
-    def _ordered(self) -> 'ActionField':
-        if not self.min < self.max:
-            raise ValueError(f'min ({self.min:g}) must be less than max ({self.max:g})')
-        if not self.min <= 0 <= self.max:
-            raise ValueError(f'0 must lie within [{self.min:g}, {self.max:g}], it is the command that stops the robot')
-        return self
-
-
-class ActionStream(_Strict):
-    """A command topic and what the gate sends on it when it may not move the robot."""
-
-    key: Key
-    topic: Topic
-    type: MsgType
-    fields: Annotated[list[ActionField], Field(min_length=1)]
-    safe: Literal['zeros', 'hold'] = 'zeros'   # hold: repeat the last command (e.g. a gripper)
-    timeout_s: Seconds = 0.25                  # the robot stops by itself after this long without a command
-
-
-class RobotContract(_Strict):
+class RobotContract(Strict):
     """A robot as the agent knows it.
 
     Action and readout vectors keep the order of the file: A numbers over all action streams, R readouts.
@@ -96,7 +37,12 @@ class RobotContract(_Strict):
 
     name: Key
     description: str = ''
-    control_period_s: Annotated[float, Field(ge=0.001, le=10)]
+    control_period_s: Annotated[float, Field(ge=0.001, le=10)] = Field(description='s from one action to the next')
+    clock: Literal['system', 'sim'] = Field('system', description='which clock stamps are on: sim follows /clock')
+    pace: str = Field('', description='what makes the ticks: key of an observation (empty: the first one), or clock, '
+                      'whole multiples of control_period_s for sensors of uneven rate')
+    settle_s: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.005, description='live: s that a tick waits for samples sent before it that are still under way')
     observations: Annotated[list[Observation], Field(min_length=1)]
     readouts: list[Readout] = []
     actions: Annotated[list[ActionStream], Field(min_length=1)]
@@ -104,8 +50,8 @@ class RobotContract(_Strict):
     @model_validator(mode='after')
     def _unique(self) -> 'RobotContract':
         for what, names in (('observation key', [o.key for o in self.observations]),
-                            ('readout name', self.readout_names), ('action name', self.action_names),
-                            ('action topic', [a.topic for a in self.actions])):
+                            ('readout name', self.readout_names), ('action key', [a.key for a in self.actions]),
+                            ('action name', self.action_names), ('action topic', [a.topic for a in self.actions])):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f'{what} {twice[0]!r} appears twice')
@@ -114,6 +60,25 @@ class RobotContract(_Strict):
         for stream in streams:
             if types.setdefault(stream.topic, stream.type) != stream.type:
                 raise ValueError(f'topic {stream.topic!r} has two types, {types[stream.topic]} and {stream.type}')
+        return self
+
+    @model_validator(mode='after')
+    def _paced(self) -> 'RobotContract':
+        keys = [o.key for o in self.observations]
+        if CLOCK in keys:
+            raise ValueError(f'observation key {CLOCK!r} is taken: pace: {CLOCK} means ticks of the clock')
+        if self.pace not in ('', CLOCK, *keys):
+            raise ValueError(f'pace {self.pace!r} names no observation{nearest(self.pace, [*keys, CLOCK])}')
+        if self.pace != CLOCK and not self.pacing.required:
+            raise ValueError(f'observation {self.pacing.key!r} makes the ticks (pace), so it cannot be required: false')
+        return self
+
+    @model_validator(mode='after')
+    def _trajectories(self) -> 'RobotContract':
+        """A trajectory without a time reaches its point in one control period."""
+        filled = [a.model_copy(update={'time_from_start_s': self.control_period_s})
+                  if a.type == JOINT_TRAJECTORY and a.time_from_start_s is None else a for a in self.actions]
+        object.__setattr__(self, 'actions', filled)     # frozen to everybody else
         return self
 
     @classmethod
@@ -140,8 +105,15 @@ class RobotContract(_Strict):
             raise ContractError(first_error(error, text, source, cls)) from error
 
     def to_yaml(self) -> str:
-        """YAML text that `parse` reads back into an equal contract."""
-        return yaml.safe_dump(self.model_dump(mode='json'), sort_keys=False)
+        """YAML text that `parse` reads back into an equal contract; defaults are written out, absent values are not."""
+        return yaml.safe_dump(_present(self.model_dump(mode='json')), sort_keys=False, allow_unicode=True)
+
+    @property
+    def pacing(self) -> Observation | None:
+        """The observation whose samples make the ticks; None where the clock does."""
+        if self.pace == CLOCK:
+            return None
+        return next((o for o in self.observations if o.key == self.pace), self.observations[0])
 
     @property
     def action_names(self) -> list[str]:
@@ -169,19 +141,37 @@ class RobotContract(_Strict):
     def sha256(self) -> str:
         """Hash over what bears on tensors: a checkpoint fits a contract when their hashes are equal.
 
-        Topics, timeouts, rates and descriptions are left out: renaming a topic does not change a tensor.
+        Topics, timeouts, rates, units and descriptions are left out: renaming a topic does not change a tensor.
         """
         bearing = {
             'name': self.name,
             'control_period_s': self.control_period_s,
-            'observations': [o.model_dump(include={'key', 'type', 'height', 'width', 'encoding', 'align'})
-                             for o in self.observations],
+            'observations': [_bearing(o, _OBSERVATION_1, _OBSERVATION_2) for o in self.observations],
             'readouts': [r.model_dump(include={'name', 'type', 'field'}) for r in self.readouts],
-            'actions': [{'key': a.key, 'type': a.type,
-                         'fields': [f.model_dump(include={'name', 'field', 'min', 'max'}) for f in a.fields]}
-                        for a in self.actions],
+            'actions': [self._action(a) for a in self.actions],
         }
+        if self.pace not in ('', self.observations[0].key):
+            bearing['pace'] = self.pace
         return hashlib.sha256(json.dumps(bearing, sort_keys=True, separators=(',', ':')).encode()).hexdigest()
+
+    def _action(self, stream: ActionStream) -> dict:
+        bearing = _bearing(stream, {'key', 'type'}, _ACTION_2)
+        if stream.time_from_start_s not in (None, self.control_period_s):
+            bearing['time_from_start_s'] = stream.time_from_start_s
+        return bearing | {'fields': [f.model_dump(include={'name', 'field', 'min', 'max'}) for f in stream.fields]}
+
+
+def _bearing(stream: Strict, first: set[str], second: set[str]) -> dict:
+    """Dump of the keys `first`, without absent ones, and of those of `second` that differ from their default."""
+    return (stream.model_dump(include=first, exclude_none=True)
+            | stream.model_dump(include=second, exclude_defaults=True))
+
+
+def _present(value):
+    """The same data without keys whose value is None, '' or an empty list."""
+    if isinstance(value, dict):
+        return {key: _present(inner) for key, inner in value.items() if inner not in (None, '', [])}
+    return [_present(inner) for inner in value] if isinstance(value, list) else value
 
 
 def nearest(name: str, names: list[str]) -> str:

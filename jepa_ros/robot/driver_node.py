@@ -5,10 +5,11 @@ Like the actor it only proposes actions; the command gate commands the robot. En
 from enum import Enum
 import sys
 import time
+from typing import Protocol
 
 from diagnostic_msgs.msg import DiagnosticStatus
+import numpy as np
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 
 from jepa_ros.msg import Action, EpisodeEvent
 from jepa_ros.srv import ResetWorld
@@ -17,21 +18,16 @@ from ..errors import JepaRosError
 from ..runtime.diagnostics import heartbeat_phase, WARN
 from ..runtime.node import ManagedNode
 from ..runtime.parameters import Param
-from ..runtime.process import run
-from ..runtime.qos import EVENTS, HEARTBEATS, SENSOR
+from ..runtime.percept_ticks import PerceptTicks
+from ..runtime.process import Finished, run
+from ..runtime.qos import EVENTS, HEARTBEATS
 from .contract import RobotContract
 from .explore import Exploration
-from .raw import has_header, header_ns
-from .ros_types import message_class
 
 STALL_S = 0.45           # wall time; a lockstep simulation moves on without a command after 0.5 s
 ATTEMPTS = 20            # at one episode
 PATIENCE_S = 10.0        # wall time without percept or answer after which recording makes no sense
 ALIVE_S = 1.0            # age of the newest heartbeat of a node that is waited for
-
-
-class Finished(ExternalShutdownException):
-    """All episodes are done: ends the process in an orderly way."""
 
 
 class Phase(Enum):
@@ -44,8 +40,21 @@ class Phase(Enum):
     DONE = 'done'
 
 
+class Policy(Protocol):
+    """Chooses actions (A,) in SI units."""
+
+    def start(self, episode: int) -> None:
+        """Begin an episode."""
+
+    def still(self) -> np.ndarray:
+        """The action that stands still."""
+
+    def next(self) -> np.ndarray:
+        """The action of this step."""
+
+
 class Driver(ManagedNode):
-    """Correlated random exploration through the topics of the robot contract."""
+    """Episodes of correlated random exploration through the topics of the robot contract."""
 
     PARAMETERS = (
         Param('robot', 'two_rooms', 'robot contract: a name or a YAML file'),
@@ -65,22 +74,16 @@ class Driver(ManagedNode):
 
     def setup(self) -> None:
         """Connect to percepts, the gate and the simulator."""
-        self.contract = contract = RobotContract.load(self.params.robot)
-        self._exploration = Exploration(
-            contract.action_low, contract.action_high, contract.control_period_s, self.params.seed)
-        observation = contract.observations[0]
-        kind = message_class(observation.type, observation.topic)
-        if not has_header(kind):
-            raise JepaRosError(f'topic {observation.topic}: {observation.type} has no header with a stamp')
+        self.contract = RobotContract.load(self.params.robot)
+        self._policy = self._make_policy()
         self._action = self.publish(Action, 'action')
         self._event = self.publish(EpisodeEvent, 'episode', EVENTS)
-        # Raw: only the stamp is read, unpacking an image would cost more than all else here.
-        percepts = self.create_subscription(kind, observation.topic, self._on_percept, SENSOR, raw=True)
-        self._entities.append(lambda: self.destroy_subscription(percepts))
+        self._percepts = self._watch_percepts()
         self._reset = self.create_client(ResetWorld, 'sim/reset')
         self._entities.append(lambda: self.destroy_client(self._reset))
         self._waited_for = {name.strip(): 0.0 for name in self.params.wait_for.split(',') if name.strip()}
         self.subscribe(DiagnosticStatus, 'heartbeat', self._on_heartbeat, HEARTBEATS)
+        self.subscribe(EpisodeEvent, 'episode', self._on_episode, EVENTS)
         self._done, self._steps_done, self._stalls, self._attempt = 0, 0, 0, 0
         self._plan_id, self._step, self._episode_id = 0, 0, ''
         self._stamp_ns, self._percept_s = 0, time.monotonic()
@@ -103,14 +106,25 @@ class Driver(ManagedNode):
             self._set_out()
         waited = time.monotonic() - self._percept_s
         if waited > PATIENCE_S and self.phase is not Phase.WAITING:
-            topic = self.contract.observations[0].topic
-            wanted = f'publishing {topic}' + (' and serving sim/reset' if self.params.reset_world else '')
+            wanted = f'publishing {self._percepts}' + (' and serving sim/reset' if self.params.reset_world else '')
             raise JepaRosError(f'driver: nothing came for {waited:.0f} s while {self.phase.value}: is it {wanted}?')
 
     @property
     def hardware_id(self) -> str:
         """Name of the robot."""
         return self.contract.name if self.contract else ''
+
+    # ---- what a subclass chooses
+
+    def _make_policy(self) -> Policy:
+        """What chooses the actions."""
+        contract = self.contract
+        return Exploration(contract.action_low, contract.action_high, contract.control_period_s, self.params.seed,
+                           [stream.safe == 'hold' for stream in contract.actions for _ in stream.fields])
+
+    def _watch_percepts(self) -> str:
+        """Have `_on_percept` called with the stamp of each percept; returns the topic they come from."""
+        return PerceptTicks(self, self.contract, self._on_percept).topic
 
     # ---- the life of an episode
 
@@ -134,7 +148,7 @@ class Driver(ManagedNode):
             self.get_logger().info(f'finished: {self._done} episodes, {self._steps_done} steps, {self._stalls} stalls')
             raise Finished
         number = self.params.first_episode + self._done
-        self._exploration.start(number)
+        self._policy.start(number)
         self._seed = self.params.seed + number
         attempt = f'~{self._attempt}' if self._attempt else ''
         self._episode_id, self._step = f'{self.params.seed}-{number:06d}{attempt}', 0
@@ -156,13 +170,13 @@ class Driver(ManagedNode):
         if self._stamp_ns > self._stamp_at_entry:
             self._settle()
 
-    def _on_percept(self, raw: bytes) -> None:
+    def _on_percept(self, stamp_ns: int) -> None:
         if not self.active:
             return
-        now_s, stamp_ns = time.monotonic(), header_ns(raw)
+        now_s = time.monotonic()
         if stamp_ns < self._stamp_ns:
             raise JepaRosError(
-                f'driver: percepts on {self.contract.observations[0].topic} go back in time, from '
+                f'driver: percepts on {self._percepts} go back in time, from '
                 f'{self._stamp_ns * 1e-9:.1f} s to {stamp_ns * 1e-9:.1f} s: a second simulator is in ROS domain '
                 f'{self.context.get_domain_id()}; end it or set ROS_DOMAIN_ID')
         self._stamp_ns = stamp_ns
@@ -175,7 +189,7 @@ class Driver(ManagedNode):
 
     def _settle(self) -> None:
         """Stand still for one step: commands of the last episode and percepts of its world are over then."""
-        self._propose([0.0] * len(self.contract.action_names))
+        self._propose(self._policy.still().tolist())
         self._enter(Phase.DRIVING)
 
     def _drive(self, stalled: bool) -> None:
@@ -189,7 +203,7 @@ class Driver(ManagedNode):
             self._announce(EpisodeEvent.STOP, 'all steps done')
             self._end_episode()
             return
-        self._propose(self._exploration.next().tolist())
+        self._propose(self._policy.next().tolist())
         self._step += 1
         self._steps_done += 1
         self._last_ns = self._stamp_ns
@@ -226,6 +240,12 @@ class Driver(ManagedNode):
         stamp = self._stamp_ns if stamp_ns is None else stamp_ns
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
         self._event.publish(message)
+
+    def _on_episode(self, message: EpisodeEvent) -> None:
+        """A world may end an episode by itself: go on with the next one."""
+        ended = message.event in (EpisodeEvent.SUCCESS, EpisodeEvent.FAILURE, EpisodeEvent.STOP)
+        if ended and message.episode_id == self._episode_id and self.phase is Phase.DRIVING:
+            self._end_episode()
 
     def _on_heartbeat(self, message: DiagnosticStatus) -> None:
         name = message.name.rsplit('/', 1)[-1]

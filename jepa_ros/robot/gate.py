@@ -55,7 +55,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Output:
-    """A command (A,) float64 SI for the robot, and why it is this one."""
+    """A command (A,) float64 for the robot, and why it is this one.
+
+    NaN where a stream that holds was never commanded: nothing is to be sent on it.
+    """
 
     values: np.ndarray
     mode: Mode
@@ -82,7 +85,8 @@ class Gate:
         self._percept_ns: int | None = None
         self._surprise: list[tuple[float, float]] = []  # (wall_s, surprise) that still counts
         self._emergency = ''
-        self._last = np.zeros(len(self.names))   # (A,) command last put out
+        self._last = np.where(self._hold, np.nan, 0.0)   # (A,) command last put out
+        self._measured = np.full(len(self.names), np.nan)   # (A,) where the robot stands, as far as sensors tell
         self._last_wall_s: float | None = None
 
     # ---- what comes in
@@ -115,6 +119,16 @@ class Gate:
         """Note the stamp of a percept that perception has encoded."""
         self._percept_ns = max(stamp_ns, self._percept_ns or stamp_ns)
 
+    def measure(self, part: slice, values: np.ndarray) -> None:
+        """Note where the joints of one stream stand: from there it sets out with its first command."""
+        self._measured[part] = values
+
+    def set_out(self) -> None:
+        """An episode ended, the robot may be put elsewhere: streams that hold set out anew from where it stands."""
+        known = self._hold & ~np.isnan(self._measured)
+        if known.any():
+            self._last, self._last_wall_s, self._target = np.where(known, np.nan, self._last), None, None
+
     def surprise(self, value: float, now: Now) -> None:
         """Note the world model's surprise at the newest percept; NaN is unknown and says nothing."""
         threshold = min((t for t in (self.settings.surprise_slow, self.settings.surprise_stop) if t > 0), default=0)
@@ -140,7 +154,7 @@ class Gate:
         return self._put_out(now, self._since_last(now), decided)
 
     def safe(self) -> np.ndarray:
-        """(A,) command that is safe: zeros, or the last one for streams that hold."""
+        """(A,) command that is safe: zeros, or the last one for streams that hold (NaN before their first)."""
         return np.where(self._hold, self._last, 0.0)
 
     def stops(self, now: Now) -> dict[str, str]:
@@ -162,7 +176,9 @@ class Gate:
         mode, target, reasons = decided
         if mode is not Mode.STOP:
             step = self.max_rate * elapsed_s + RATE_SLACK * self._range
-            target = np.clip(target, self._last - step, self._last + step)
+            start = np.where(np.isnan(self._last), self._measured, self._last)
+            start = np.where(np.isnan(start), target, start)    # nobody knows where it stands: no limit on the first
+            target = np.clip(target, start - step, start + step)
         self._last, self._last_wall_s = target, now.wall_s
         return Output(target.copy(), mode, reasons)
 
@@ -178,7 +194,7 @@ class Gate:
             return Mode.IDLE, self.safe(), {}
         outdated = self._outdated(now)
         if outdated:
-            if np.array_equal(self.safe(), self._last):  # stands: from here on nothing is asked of it
+            if np.array_equal(self.safe(), self._last, equal_nan=True):  # stands: from here on nothing is asked of it
                 self._target = None
                 return Mode.IDLE, self.safe(), {}
             return Mode.DECELERATE, self.safe(), {'action': outdated}

@@ -12,7 +12,7 @@ import numpy as np
 from rclpy.clock import Clock, ClockType
 from std_srvs.srv import Trigger
 
-from jepa_ros.msg import Action, Prediction, State
+from jepa_ros.msg import Action, EpisodeEvent, Prediction, State
 
 from ..errors import ContractError
 from ..runtime.diagnostics import ERROR, heartbeat_phase, WARN
@@ -20,8 +20,8 @@ from ..runtime.names import ORGANS
 from ..runtime.node import ManagedNode
 from ..runtime.parameters import Param
 from ..runtime.process import run
-from ..runtime.qos import HEARTBEATS
-from .adapters import fill, to_command
+from ..runtime.qos import EVENTS, HEARTBEATS, SENSOR
+from .adapters import command_message, JOINT_STATE_TYPE, read_fields
 from .contract import RobotContract
 from .gate import Gate, Mode, Now, Output, Settings
 from .ros_types import message_class, stamp_ns
@@ -63,13 +63,16 @@ class CommandGate(ManagedNode):
         """Read the contract and connect."""
         self.contract = RobotContract.load(self.params.robot)
         self._gate = Gate(self.contract, self._settings())
+        self._sent = None
         self._streams, first = [], 0  # (stream, its slice of the action vector, message class, publisher)
         for stream in self.contract.actions:
             kind = message_class(stream.type, stream.topic)
-            fill(kind(), to_command(stream, [0.0] * len(stream.fields))[1])  # says a wrong field now, not in motion
+            command_message(stream, kind, [0.0] * len(stream.fields))   # says a wrong field now, not in motion
             part = slice(first, first := first + len(stream.fields))
             self._streams.append((stream, part, kind, self.publish(kind, stream.topic)))
+            self._measure(stream, part)
         self.subscribe(Action, 'action', self._on_action)
+        self.subscribe(EpisodeEvent, 'episode', self._on_episode, EVENTS)
         self.subscribe(State, 'state', lambda message: self._gate.percept(stamp_ns(message.header.stamp)))
         self.subscribe(Prediction, 'prediction', self._on_prediction)
         self.subscribe(DiagnosticStatus, 'heartbeat', self._on_heartbeat, HEARTBEATS, always=True)
@@ -80,7 +83,6 @@ class CommandGate(ManagedNode):
         timer = self.create_timer(self._period_s, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._entities.append(lambda: self.destroy_timer(timer))
         self._last_tick_s, self._next_type_check_s = time.monotonic(), 0.0
-        self._sent = None
         self._accepted = 0
 
     def started(self) -> None:
@@ -121,6 +123,22 @@ class CommandGate(ManagedNode):
         self._send(self._gate.accept(message.names, message.values, stamp, now))
         self._accepted += 1
 
+    def _on_episode(self, message: EpisodeEvent) -> None:
+        if message.event in (EpisodeEvent.SUCCESS, EpisodeEvent.FAILURE, EpisodeEvent.STOP):
+            self._gate.set_out()
+
+    def _measure(self, stream, part: slice) -> None:
+        """Learn where joints stand that hold their place: an episode's first command is limited from there on."""
+        paths = [field.field for field in stream.fields]
+        sensor = next((o for o in self.contract.observations if o.type == JOINT_STATE_TYPE
+                       and {f'position[{joint}]' for joint in o.joints}.issuperset(paths)), None)
+        if sensor is None or stream.safe != 'hold':
+            return
+
+        def on_joints(message) -> None:
+            self._gate.measure(part, read_fields(sensor.topic, message, paths))
+        self.subscribe(message_class(sensor.type, sensor.topic), sensor.topic, on_joints, SENSOR, always=True)
+
     def _on_prediction(self, message: Prediction) -> None:
         if message.level == 0:
             self._gate.surprise(message.surprise, self._now())
@@ -152,7 +170,8 @@ class CommandGate(ManagedNode):
         if not self.active or now.wall_s - last > 2 * self._period_s:
             return  # the gate itself slept: it reads the waiting heartbeats before it judges who is dead
         output = self._gate.tick(now)
-        if self.params.repeat_rate_hz > 0 or self._sent is None or (output.values != self._sent).any():
+        if self.params.repeat_rate_hz > 0 or self._sent is None or \
+                not np.array_equal(output.values, self._sent, equal_nan=True):
             self._send(output)
         else:
             self._report(output)
@@ -162,8 +181,10 @@ class CommandGate(ManagedNode):
         self._report(output)
 
     def _publish(self, values: np.ndarray) -> None:
+        stamp = self.get_clock().now().to_msg()
         for stream, part, kind, publisher in self._streams:
-            publisher.publish(fill(kind(), to_command(stream, values[part])[1]))
+            if np.isfinite(values[part]).all():     # else: a stream that holds and has nothing to hold yet
+                publisher.publish(command_message(stream, kind, values[part], stamp))
         self._sent = values
 
     def _report(self, output: Output) -> None:

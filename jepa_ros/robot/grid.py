@@ -1,7 +1,4 @@
-"""Streams of different rates brought onto the control grid of one episode. Pure numpy; used by `bags.py`.
-
-Never a future sample: a row holds what was known at its stamp.
-"""
+"""Commands brought onto the ticks of one episode. Pure numpy; used by `cutter.py`."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,26 +6,22 @@ import numpy as np
 from .contract import ActionStream
 
 
-def runs(stamps: np.ndarray, period_ns: int) -> list[slice]:
-    """Parts of `stamps` (T,) without a gap of more than 1.5 periods: a lost percept ends a part."""
-    cuts = np.flatnonzero(np.diff(stamps) > 1.5 * period_ns) + 1
-    bounds = [0, *cuts.tolist(), len(stamps)]
-    return [slice(a, b) for a, b in zip(bounds, bounds[1:]) if b > a]
-
-
-def newest_at(times: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Index (T,) of the newest of the sorted `times` (N,) at each moment (T,); −1 where there is none yet."""
-    return np.searchsorted(times, moments, side='right') - 1
+def holds(stream: ActionStream) -> bool:
+    """True where a command is in force until the next one; otherwise the robot stops by itself after timeout_s."""
+    return stream.align == 'hold' or stream.safe == 'hold'
 
 
 def actions_in_force(stream: ActionStream, times: np.ndarray, values: Sequence[np.ndarray], stamps: np.ndarray,
-                     period_ns: int, lockstep: bool) -> tuple[np.ndarray, int]:
-    """Command of each row and how many rows have one.
+                     period_ns: int, lockstep: bool) -> tuple[np.ndarray, range]:
+    """Command of each row, and the rows whose command is known.
 
-    `times` (N,) are sorted log times of commands, `values` N arrays (fields,), `stamps` (T,) of the percepts. Returns
-    (T, fields) float32 and the number of rows up to the last that saw a command. In lockstep a row's command is the
-    first after its percept; otherwise the one that was in force for most of the row, where a command counts for
-    `timeout_s` and nothing in force is the safe command: the robot has stopped by itself.
+    `times` (N,) are sorted sending times of commands, `values` N arrays (fields,), `stamps` (T,) of the ticks. Returns
+    (T, fields) float32 and a range of rows. In lockstep a row's command is the first after its tick; otherwise the one
+    that was in force for most of the row.
+
+    A command that holds is in force until the next: rows before the first one are not known, all later ones are. Any
+    other counts for `timeout_s`, and nothing in force is the safe command, for the robot has stopped by itself; rows
+    behind the last that saw a command are not known, for the recording of commands may have ended.
     """
     ends = np.append(stamps[1:], stamps[-1] + period_ns) if len(stamps) else stamps
     first, last = np.searchsorted(times, stamps), np.searchsorted(times, ends)  # commands within each row
@@ -40,13 +33,15 @@ def actions_in_force(stream: ActionStream, times: np.ndarray, values: Sequence[n
             chosen = _longest(stream, times, values, range(max(first[t] - 1, 0), last[t]), stamps[t], ends[t])
         if chosen is not None:
             actions[t] = values[chosen]
+    if holds(stream) and not lockstep:
+        return actions, range(int(np.searchsorted(stamps, times[0])) if len(times) else len(stamps), len(stamps))
     answered = np.flatnonzero(first < last)
-    return actions, int(answered[-1]) + 1 if len(answered) else 0
+    return actions, range(int(answered[-1]) + 1 if len(answered) else 0)
 
 
 def _longest(stream: ActionStream, times, values, candidates: range, start_ns: int, end_ns: int) -> int | None:
     """Index of the command that held for the longest part of [start, end); repeats of a command add up."""
-    timeout_ns = stream.timeout_s * 1e9 if stream.safe == 'zeros' else np.inf
+    timeout_ns = np.inf if holds(stream) else stream.timeout_s * 1e9
     spans: dict[bytes, list] = {}  # command's bytes -> [ns in force, index]
     idle_ns = float(end_ns - start_ns)
     for i in candidates:

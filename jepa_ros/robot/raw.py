@@ -15,3 +15,10 @@ def header_ns(raw: bytes) -> int:
     """Stamp in ns of a message that begins with a header."""
     seconds, nanoseconds = _STAMP[raw[1] & 1].unpack_from(raw, _AFTER_ENCAPSULATION)
     return seconds * 1_000_000_000 + nanoseconds
+
+
+def with_header_ns(raw: bytes, stamp_ns: int) -> bytes:
+    """A copy of a message that begins with a header, with another stamp."""
+    out = bytearray(raw)
+    _STAMP[raw[1] & 1].pack_into(out, _AFTER_ENCAPSULATION, *divmod(stamp_ns, 1_000_000_000))
+    return bytes(out)

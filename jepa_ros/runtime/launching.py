@@ -2,6 +2,7 @@
 
 Imports `launch` and `launch_ros`, which the wheels do not have: only launch files import this module.
 """
+from collections.abc import Sequence
 from pathlib import Path
 
 from launch import Action
@@ -33,7 +34,9 @@ ARGUMENTS = {
     'composition': ('true', 'true: the six organs in one process with one copy of the weights; false: six processes.'),
     'log_level': ('info', 'Least severity that the nodes log: debug, info, warn, error or fatal.'),
 }
-CHOICES = {'use_sim_time': ('true', 'false'), 'composition': ('true', 'false'),
+CHOICES = {'recorder': ('jepa_ros', 'rosbag2'), 'driver': ('random', 'teleop', 'none'),
+           'use_sim_time': ('true', 'false'), 'loop': ('true', 'false'), 'paused': ('true', 'false'),
+           'with_commands': ('true', 'false'), 'composition': ('true', 'false'),
            'log_level': ('debug', 'info', 'warn', 'error', 'fatal')}
 
 
@@ -71,13 +74,19 @@ def number(name: str) -> ParameterValue:
     return ParameterValue(LaunchConfiguration(name), value_type=int)
 
 
-def node(executable: str, condition: IfCondition | None = None, vital: bool = False, **parameters) -> Node:
+def decimal(name: str) -> ParameterValue:
+    """An argument as a floating-point parameter."""
+    return ParameterValue(LaunchConfiguration(name), value_type=float)
+
+
+def node(executable: str, condition: IfCondition | None = None, vital: bool = False,
+         remappings: Sequence[tuple[str, str]] = (), **parameters) -> Node:
     """Start `lib/jepa_ros/<executable>`. It comes back when it dies; the end of a `vital` one ends the launch."""
     # No `name=`: in a composed process it would rename all nodes. What is set here wins over the file.
     return Node(
         package='jepa_ros', executable=executable, namespace=LaunchConfiguration('namespace'), condition=condition,
         parameters=[ParameterFile(LaunchConfiguration('params_file'), allow_substs=True), parameters],
-        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')], remappings=list(remappings),
         respawn=not vital, respawn_delay=RESPAWN_DELAY_S, output='screen',
         on_exit=lambda event, _: _after_exit(executable, event.returncode, vital))
 

@@ -122,6 +122,10 @@ class ManagedNode(LifecycleNode):
         self._entities.append(lambda: self.destroy_service(service))
         return service
 
+    def own(self, destroy: Callable[[], None]) -> None:
+        """Have `destroy` called when the node cleans up, for an entity that was made without this class."""
+        self._entities.append(destroy)
+
     def drop(self, what: str, error: JepaRosError) -> None:
         """Count an input that cannot be used. Kinds differ by their words, not by the numbers in them."""
         kind = f'{what}: {re.sub(r"[0-9.]+", "#", str(error))}'

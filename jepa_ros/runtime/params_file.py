@@ -9,7 +9,7 @@ from ..registry import nearest
 from ..robot.yaml_errors import unreadable
 from .names import GATE, ORGANS, SIM
 
-NODES = (*ORGANS, GATE, SIM, 'recorder', 'driver')
+NODES = (*ORGANS, GATE, SIM, 'recorder', 'driver', 'goal_driver')
 FORM = 'expected is /**/<node>: {ros__parameters: {<name>: <value>}}, as in config/params.yaml'
 
 

@@ -59,6 +59,10 @@ def _refuse(line: str) -> int:
     return EXIT_REFUSED
 
 
+class Finished(ExternalShutdownException):
+    """Raised by a node whose work is done: ends the process in an orderly way."""
+
+
 class _StopFlag:
     """Set by SIGINT and SIGTERM; the second signal of a kind ends the process at once."""
 

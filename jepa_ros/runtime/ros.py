@@ -1,6 +1,7 @@
 """The one way into ROS: what the environment can have wrong is said in one line, and Ctrl-C stays ours."""
 import os
 import re
+import shutil
 
 import rclpy
 from rclpy.context import Context
@@ -9,6 +10,13 @@ from rclpy.signals import SignalHandlerOptions
 from ..errors import ConfigError
 
 LAST_DOMAIN = 232  # above, the ports of DDS would be larger than 65535 (RTPS 9.6.1.1)
+# An image of 640×480 does not fit Fast DDS's shared memory of 0.5 MB: it takes ten times longer, and best effort loses
+# most of them. This makes it 17 MB a process. The sender's counts: camera drivers want it in their environment too.
+# rmw_fastrtps ignores it with discovery range LOCALHOST, where config/dds/one_machine.xml helps.
+TRANSPORTS = 'FASTDDS_BUILTIN_TRANSPORTS'
+LARGE_MESSAGES = 'DEFAULT?max_msg_size=64KB&sockets_size=8MB'
+PROFILES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')  # with these the user decides
+SHARED_MEMORY, ROOM_BYTES = '/dev/shm', 512 << 20   # a container may have only 64 MB of it
 
 
 def domain_id() -> int:
@@ -19,9 +27,18 @@ def domain_id() -> int:
     return int(text)
 
 
+def make_room_for_images() -> None:
+    """Let this process and its children send large messages through shared memory, unless the user has set it up."""
+    if any(name in os.environ for name in (TRANSPORTS, *PROFILES)):
+        return
+    if os.path.isdir(SHARED_MEMORY) and shutil.disk_usage(SHARED_MEMORY).free >= ROOM_BYTES:
+        os.environ[TRANSPORTS] = LARGE_MESSAGES
+
+
 def init(args: list[str] | None = None, context: Context | None = None) -> None:
     """`rclpy.init` without its signal handlers, which would shut the context down at once. Raises ConfigError."""
     domain_id()  # DDS would end the process without a Python error
+    make_room_for_images()
     try:
         rclpy.init(args=args, context=context, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rclpy raises several unrelated types for unusable --ros-args

@@ -30,6 +30,8 @@ class Stack:
     seed: int = 0
     use_sim_time: bool | None = None   # None: with a world
     extra: dict[str, dict[str, object]] = field(default_factory=dict)
+    gate: bool = True                  # False: the agent watches and cannot command a robot
+    remap: dict[str, str] = field(default_factory=dict)   # topic -> topic, for the agent
 
     def __post_init__(self):
         object.__setattr__(self, 'namespace', full_namespace(self.namespace))
@@ -40,7 +42,8 @@ class Stack:
     @property
     def processes(self) -> tuple[str, ...]:
         """Names of the processes, in the order of their start."""
-        return (*((SIM,) if self.world else ()), GATE, *((AGENT,) if self.composition else ORGANS))
+        return (*((SIM,) if self.world else ()), *((GATE,) if self.gate else ()),
+                *((AGENT,) if self.composition else ORGANS))
 
     def command(self, name: str) -> list[str]:
         """Command line of one process."""
@@ -50,6 +53,8 @@ class Stack:
             args += ['-p', f'{key}:={_yaml(value)}']
         if self.namespace:
             args += ['-r', f'__ns:={self.namespace}']
+        for topic, other in self.remap.items() if name not in (SIM, GATE) else ():
+            args += ['-r', f'{topic}:={other}']
         if self.params_file:
             args += ['--params-file', self.params_file]
         return args + (['--log-level', self.log_level] if self.log_level != 'info' else [])

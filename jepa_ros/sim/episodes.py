@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jepa_ros.errors import WorldError
-from jepa_ros.sim.worlds.base import World
+from jepa_ros.sim.worlds.base import PlanarWorld
 
 Policy = Callable[[np.ndarray], np.ndarray]  # image (H, W, 3) uint8 -> command (2,) in m/s
 
@@ -30,7 +30,7 @@ class Outcome:
     path: np.ndarray         # (T + 1, 2) poses in metres, the start first
 
 
-def start_goal_pairs(world: World, count: int, seed: int, opposite_rooms: bool = True) -> list[StartGoal]:
+def start_goal_pairs(world: PlanarWorld, count: int, seed: int, opposite_rooms: bool = True) -> list[StartGoal]:
     """`count` tasks, the same for the same seed. Leaves the world in the start of the last one.
 
     Start and goal are uniform over their rooms (uniform over all free space where `opposite_rooms` is false);
@@ -47,7 +47,7 @@ def start_goal_pairs(world: World, count: int, seed: int, opposite_rooms: bool =
     return pairs
 
 
-def goal_image(world: World, x_m: float, y_m: float, size: int = 128) -> np.ndarray:
+def goal_image(world: PlanarWorld, x_m: float, y_m: float, size: int = 128) -> np.ndarray:
     """Image (size, size, 3) uint8 of this world with the robot at the goal; its state is not touched.
 
     Raises WorldError where the robot cannot stand there.
@@ -57,7 +57,7 @@ def goal_image(world: World, x_m: float, y_m: float, size: int = 128) -> np.ndar
     return world.image(size, (x_m, y_m))
 
 
-def run_closed_loop(world: World, task: StartGoal, policy: Policy, max_time_s: float = 60.0,
+def run_closed_loop(world: PlanarWorld, task: StartGoal, policy: Policy, max_time_s: float = 60.0,
                     tolerance_m: float = 0.15, period_s: float = 0.1) -> Outcome:
     """Reset the world to `task` and drive until the goal is within `tolerance_m` or `max_time_s` is over."""
     world.reset(task.seed, task.values)

@@ -1,16 +1,15 @@
 """The `sim` node: a simulated robot behind the topics of a real one, and the source of `/clock`.
 
-Simulated time starts at 1 s and never goes back. Images, odometry and scans come at multiples of 0.1 s. The robot
+Simulated time starts at 1 s and never goes back. Sensors are read at multiples of the world's control period. The robot
 stops by itself when no command came for 0.25 s, as real bases do. With `real_time_factor` 0 it moves in lockstep: after
-each percept it waits for one command. One thread does everything: physics, services and topics never race.
+each percept it waits for one command. One thread does everything: physics, services and topics never race. What the
+topics are is the world's to say (`worlds/base.py`, `ports.py`).
 """
 import signal
 import sys
 import time
 
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import Twist
-from nav_msgs.msg import Odometry
 import numpy as np
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
@@ -21,7 +20,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image, LaserScan
 from std_msgs.msg import UInt32
 
 from jepa_ros.errors import ConfigError, JepaRosError, WorldError
@@ -31,32 +29,32 @@ from jepa_ros.runtime.diagnostics import array, ERROR, Health, say, WARN
 from jepa_ros.runtime.parameters import Param, Parameters
 from jepa_ros.runtime.ros import init
 from jepa_ros.sim import messages
-from jepa_ros.sim.pacing import Pacer
+from jepa_ros.sim.episode_end import EpisodeEnd
+from jepa_ros.sim.pacing import Pacer, substep_ns
+from jepa_ros.sim.ports import CommandInput, SensorPorts
 from jepa_ros.sim.worlds import make_world
+from jepa_ros.sim.worlds.base import Episodic
 from jepa_ros.srv import ResetWorld
 
-try:  # the wheels have no tf2_msgs; ROS 2 installations do
-    from tf2_msgs.msg import TFMessage
-except ImportError:
-    TFMessage = None
-
 SECOND_NS = 10**9
-TICK_NS = SECOND_NS // 10             # control period: percepts are taken at its multiples
 START_NS = SECOND_NS                  # 0 means "no clock yet" to every ROS node
 COMMAND_TIMEOUT_NS = SECOND_NS // 4
 LOCKSTEP_WAIT_S = 0.5                 # wall time; then the robot stands still for a tick
 GRAPH_POLL_S = 0.02                   # wall time between looks at who is in the domain
 NAME_WAIT_S = 0.5
+YOUNG_S = 6.0                         # a busy machine may discover another simulator only after the start
 REPORT_S = 5.0                        # wall time for which a dropped command stays in the diagnostics
-TWIST_TYPE = 'geometry_msgs/msg/Twist'
 
 PARAMETERS = (
-    Param('world', 'two_rooms', 'name of a file in config/worlds, or the path of a YAML file', read_only=True),
+    Param('world', 'two_rooms', 'name of a file in config/worlds, the path of a YAML file, or gym:<id>',
+          read_only=True),
+    Param('render', False, 'gym:<id> only: also publish what the environment draws', read_only=True),
+    Param('auto_reset', False, 'begin anew, with the next seed, when the world ends an episode by itself'),
     Param('real_time_factor', 1.0, 'simulated seconds per second; 0 is lockstep: one command after each percept',
           low=0.0, high=50.0),
     Param('seed', 0, 'seed of the first state', low=0, high=2**31 - 1, read_only=True),
-    Param('clock_rate_hz', 50, 'clock messages and command changes per simulated second', low=10, high=200,
-          read_only=True),
+    Param('clock_rate_hz', 0, 'clock messages and command changes per simulated second; 0: 50, or what comes next to '
+          'it in a world with other steps', low=0, high=1000, read_only=True),
     Param('discovery_wait_s', 0.7, 'wall seconds to look for another simulator before starting', low=0.0, high=10.0,
           read_only=True),
 )
@@ -68,11 +66,14 @@ class SimNode(Node):
     def __init__(self, **options):
         super().__init__('sim', **options)
         self.params = Parameters(self, PARAMETERS).values()
-        self.world = make_world(self.params.world, self.params.seed)
+        self.world = make_world(self.params.world, self.params.seed, **({'render': True} if self.params.render else {}))
+        self._tick_ns = round(self.world.control_period_s * SECOND_NS)
+        self._seed = self.params.seed
         self.health = Health('sim', lambda level, line: say(self.get_logger(), level, line))
-        self._substep_ns = self._checked_substep_ns()
-        self._factor = self.params.real_time_factor
+        self._substep_ns = substep_ns(self.world, self.params.clock_rate_hz)
+        self._factor, self._auto_reset = self.params.real_time_factor, self.params.auto_reset
         self.stopping = False
+        self._clock_topic = None
         self._now_ns = START_NS
         self._command, self._command_ns = None, 0
         self._lockstep_deadline_s = 0.0
@@ -83,6 +84,7 @@ class SimNode(Node):
     def run(self, executor: SingleThreadedExecutor) -> None:
         """Simulate until `stopping` is set. Raises WorldError if the domain has a simulator already."""
         self._refuse_second_clock(executor)
+        self._began_s = time.monotonic()
         self._open_topics()
         self.get_logger().info(f"world '{self.params.world}', real_time_factor {self._factor:g}")
         self._publish_clock()
@@ -117,26 +119,29 @@ class SimNode(Node):
             if left_s <= 0:
                 break
             executor.spin_once(timeout_sec=left_s)
-        self._advance(TICK_NS - self._now_ns % TICK_NS)
+        self._advance(self._to_tick_ns())
 
     def _advance(self, duration_ns: int) -> None:
         stale = self._command is None or self._now_ns - self._command_ns >= COMMAND_TIMEOUT_NS
-        self.world.step(np.zeros(2) if stale else self._command, duration_ns / SECOND_NS)
+        self.world.step(self.world.idle_command if stale else self._command, duration_ns / SECOND_NS)
         self._now_ns += duration_ns
         self._publish_clock()
-        if self._now_ns % TICK_NS == 0:
-            self._publish_percept()
+        tick, since_ns = divmod(self._now_ns - START_NS, self._tick_ns)
+        if since_ns == 0:
+            self._publish_percept(tick)
+
+    def _to_tick_ns(self) -> int:
+        return self._tick_ns - (self._now_ns - START_NS) % self._tick_ns
 
     # --- what comes in
 
-    def _on_command(self, message: Twist) -> None:
-        command = messages.command_from(message)
-        if command is None:
-            self._dropped, self._dropped_s = self._dropped + 1, time.monotonic()
-            self.health.report('command', WARN, f'{self._command_topic}: dropping commands with NaN or infinity')
-            self._publish_diagnostics()
-            return
+    def _on_command(self, command: np.ndarray) -> None:
         self._command, self._command_ns = command, self._now_ns
+
+    def _on_dropped(self, line: str) -> None:
+        self._dropped, self._dropped_s = self._dropped + 1, time.monotonic()
+        self.health.report('command', WARN, line)
+        self._publish_diagnostics()
 
     def _on_reset(self, request: ResetWorld.Request, response: ResetWorld.Response) -> ResetWorld.Response:
         """New state now, its percept at the next multiple of the control period: time jumps there, never back."""
@@ -148,18 +153,24 @@ class SimNode(Node):
         except WorldError as error:
             response.message = str(error)
             return response
-        self._command = None
-        self._now_ns += TICK_NS - self._now_ns % TICK_NS
-        self._publish_clock()
-        self._publish_percept()
-        self._pacer.restart(self._pacer.factor, self._now_ns, time.monotonic())
-        self._lockstep_deadline_s = time.monotonic() + LOCKSTEP_WAIT_S
+        self._seed = request.seed
+        self._begin_anew()
         response.success, response.message = True, f'at {self._now_ns / SECOND_NS:.1f} s'
         response.names, response.values = list(state), list(state.values())
         return response
 
+    def _begin_anew(self) -> None:
+        self._command = None
+        self._now_ns += self._to_tick_ns()
+        self._publish_clock()
+        self._publish_percept()
+        self._pacer.restart(self._pacer.factor, self._now_ns, time.monotonic())
+        self._lockstep_deadline_s = time.monotonic() + LOCKSTEP_WAIT_S
+
     def _on_parameters(self, parameters) -> SetParametersResult:
         for parameter in parameters:
+            if parameter.name == 'auto_reset':
+                self._auto_reset = parameter.value
             if parameter.name == 'real_time_factor':
                 self._factor = parameter.value
                 self._pacer.restart(self._factor or 1.0, self._now_ns, time.monotonic())
@@ -170,16 +181,11 @@ class SimNode(Node):
 
     def _open_topics(self) -> None:
         self._clock_topic = self.create_publisher(Clock, '/clock', QoSProfile(depth=10))
-        self._image = self.create_publisher(Image, 'camera/image_raw', qos.SENSOR)
-        self._odometry = self.create_publisher(Odometry, 'odom', qos.SENSOR)
-        self._scan = self.create_publisher(LaserScan, 'scan', qos.SENSOR)
+        self._sensors = SensorPorts(self, self.world, self._stamp())
+        self._command_input = CommandInput(self, self.world.command, self._on_command, self._on_dropped)
+        self._end = EpisodeEnd(self, self.world) if isinstance(self.world, Episodic) else None
         self._collisions = self.create_publisher(UInt32, 'sim/collisions', qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', qos.STREAM)
-        if TFMessage is not None:
-            self._tf = self.create_publisher(TFMessage, '/tf', QoSProfile(depth=100))
-            self._tf_static = self.create_publisher(TFMessage, '/tf_static', qos.LATCHED)
-            self._tf_static.publish(TFMessage(transforms=messages.static_transforms(self._stamp())))
-        self._command_topic = self.create_subscription(Twist, 'cmd_vel', self._on_command, qos.STREAM).topic_name
         self.create_service(ResetWorld, 'sim/reset', self._on_reset)
         self.create_timer(1.0, self._supervise, clock=RosClock(clock_type=ClockType.STEADY_TIME))
         self.add_on_set_parameters_callback(self._on_parameters)
@@ -190,35 +196,43 @@ class SimNode(Node):
     def _publish_clock(self) -> None:
         self._clock_topic.publish(Clock(clock=self._stamp()))
 
-    def _publish_percept(self) -> None:
-        stamp, world = self._stamp(), self.world
-        self._image.publish(messages.image_message(world.image(), stamp))
-        self._odometry.publish(messages.odometry_message(world.pose, world.velocity, stamp))
-        self._scan.publish(messages.scan_message(world.scan(), TICK_NS / SECOND_NS, stamp))
-        if TFMessage is not None:
-            self._tf.publish(TFMessage(transforms=[messages.base_transform(world.pose, stamp)]))
-        if world.collisions != self._collisions_sent:
-            self._collisions_sent = world.collisions
-            self._collisions.publish(UInt32(data=world.collisions))
+    def _publish_percept(self, tick: int | None = None) -> None:
+        """Readings of the sensors that are due at the control period `tick`; None: of all of them."""
+        self._sensors.publish(self._stamp(), tick)
+        if self.world.collisions != self._collisions_sent:
+            self._collisions_sent = self.world.collisions
+            self._collisions.publish(UInt32(data=self._collisions_sent))
+        if self._end is None:
+            return
+        how = self._end.publish(self._stamp())
+        if how:
+            self.get_logger().info(f'episode over: {how}')
+            if self._auto_reset:
+                self._seed += 1
+                self.world.reset(self._seed, {})
+                self._begin_anew()
 
     def _supervise(self) -> None:
         self._check_types()
         if time.monotonic() - self._dropped_s > REPORT_S:
             self.health.clear('command')
         if self.count_publishers('/clock') > 1:
+            if time.monotonic() - self._began_s < YOUNG_S:  # the older one stays
+                raise self._taken()
             self.health.report('clock', ERROR, '/clock has a second publisher: end one simulator or set ROS_DOMAIN_ID')
         else:
             self.health.clear('clock', '/clock has one publisher again')
         self._publish_diagnostics()
 
     def _check_types(self) -> None:
-        types = dict(self.get_topic_names_and_types()).get(self._command_topic, [])
-        foreign = ', '.join(name for name in types if name != TWIST_TYPE)
+        topic, needed = self._command_input.topic, self._command_input.type
+        types = dict(self.get_topic_names_and_types()).get(topic, [])
+        foreign = ', '.join(name for name in types if name != needed)
         if foreign:
-            self.health.report('types', ERROR, f'topic {self._command_topic} is also present as {foreign}, but sim '
-                               f'needs {TWIST_TYPE}: remap one of them or correct the robot contract')
+            self.health.report('types', ERROR, f'topic {topic} is also present as {foreign}, but sim '
+                               f'needs {needed}: remap one of them or correct the robot contract')
         else:
-            self.health.clear('types', f'topic {self._command_topic} has one type again')
+            self.health.clear('types', f'topic {topic} has one type again')
 
     def _publish_diagnostics(self) -> None:
         figures = {'world': self.params.world, 'real_time_factor': self._factor, 'time_s': self._now_ns / SECOND_NS,
@@ -230,14 +244,6 @@ class SimNode(Node):
 
     # --- checks before the start
 
-    def _checked_substep_ns(self) -> int:
-        rate = self.params.clock_rate_hz
-        steps = round(TICK_NS / SECOND_NS / self.world.physics_step_s)
-        allowed = [10 * n for n in range(1, steps + 1) if steps % n == 0]
-        if rate not in allowed:
-            raise ConfigError(f'parameter clock_rate_hz = {rate}: must be one of {", ".join(map(str, allowed))}')
-        return SECOND_NS // rate
-
     def _refuse_second_clock(self, executor) -> None:
         """Two clocks in a domain make time jump for all. A killed simulator is not seen: it answers no discovery."""
         self._spin_until(executor, self._clock_publishers, self.params.discovery_wait_s)
@@ -245,11 +251,17 @@ class SimNode(Node):
             return
         # the name of a node follows its topics by some milliseconds
         self._spin_until(executor, lambda: 'unnamed' not in self._clock_publishers(), NAME_WAIT_S)
-        raise WorldError(f'domain {self.context.get_domain_id()} already has a simulator publishing /clock: '
-                         f'{self._clock_publishers()}; end it or set ROS_DOMAIN_ID to another number')
+        raise self._taken()
+
+    def _taken(self) -> WorldError:
+        return WorldError(f'domain {self.context.get_domain_id()} already has a simulator publishing /clock: '
+                          f'{self._clock_publishers()}; end it or set ROS_DOMAIN_ID to another number')
 
     def _clock_publishers(self) -> str:
-        names = (f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in self.get_publishers_info_by_topic('/clock'))
+        """Names of the other nodes that publish /clock."""
+        names = [f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in self.get_publishers_info_by_topic('/clock')]
+        if self._clock_topic is not None and self.get_fully_qualified_name() in names:
+            names.remove(self.get_fully_qualified_name())
         return ', '.join('unnamed' if 'UNKNOWN' in name else name for name in names)
 
     def _spin_until(self, executor, done, timeout_s: float) -> None:

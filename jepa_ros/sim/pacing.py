@@ -1,4 +1,24 @@
 """Simulated time against wall time. No ROS here; the `sim` node uses it."""
+from jepa_ros.errors import ConfigError
+from jepa_ros.sim.worlds.base import World
+
+CLOCK_RATE_HZ = 50   # or the next lower one that the world's steps allow
+SECOND_NS = 10**9
+
+
+def substep_ns(world: World, rate_hz: int) -> int:
+    """Nanoseconds between two clock messages: whole physics steps, a whole number of them in a control period.
+
+    `rate_hz` 0 chooses. ConfigError lists the rates that the world allows.
+    """
+    period_s, period_ns = world.control_period_s, round(world.control_period_s * SECOND_NS)
+    steps = round(period_s / world.physics_step_s)
+    allowed = {round(n / period_s, 6): n for n in range(1, steps + 1) if steps % n == 0 and period_ns % n == 0}
+    rate = rate_hz or max((r for r in allowed if r <= CLOCK_RATE_HZ), default=min(allowed))
+    if rate not in allowed:
+        raise ConfigError(f'parameter clock_rate_hz = {rate_hz}: must be one of '
+                          f'{", ".join(f"{r:g}" for r in allowed)}, or 0')
+    return period_ns // allowed[rate]
 
 
 class Pacer:

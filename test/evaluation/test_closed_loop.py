@@ -22,7 +22,7 @@ def test_a_seed_gives_the_same_episodes_and_the_shipped_model_reaches_goals():
     assert without_latency(first) == without_latency(evaluate(SHORT, 2, seed=1))
     assert any(r.success for r in first)
     for r in first:
-        assert len(r.latencies_ms) == round(r.duration_s * 10)
+        assert r.ticks == len(r.latencies_ms) + r.escaping == round(r.duration_s * 10)
         assert r.shortest_m > 0.2
         assert not r.success or r.path_m > 0.95 * r.shortest_m
 
@@ -34,7 +34,7 @@ def test_worker_processes_change_no_result():
 
 def test_an_episode_ends_with_the_time():
     result = evaluate(replace(SHORT, max_time_s=0.3), 1)[0]
-    assert (result.duration_s, result.judged, len(result.latencies_ms)) == (pytest.approx(0.3), False, 3)
+    assert (result.duration_s, result.judged, result.ticks) == (pytest.approx(0.3), False, 3)
 
 
 def test_one_level_plans_alone_with_as_many_samples():

@@ -10,7 +10,8 @@ from jepa_ros.evaluation.closed_loop import EpisodeResult
 
 def result(**changes) -> EpisodeResult:
     values = {'index': 0, 'success': True, 'judged': True, 'time_s': 4.0, 'duration_s': 4.5, 'distance_m': 0.1,
-              'collisions': 2, 'path_m': 3.0, 'shortest_m': 2.0, 'latencies_ms': (10.0, 20.0), 'reactive': 1}
+              'collisions': 2, 'path_m': 3.0, 'shortest_m': 2.0, 'latencies_ms': (10.0, 20.0), 'ticks': 2,
+              'reactive': 1, 'escaping': 0}
     return EpisodeResult(**(values | changes))
 
 

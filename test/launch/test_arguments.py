@@ -13,12 +13,14 @@ def shown(name: str) -> dict:
     return {argument.name: argument for argument in description.get_launch_arguments()}
 
 
-@pytest.mark.parametrize(('name', 'own'), [('bringup', set()), ('sim', {'world'}), ('record', {'output', 'episodes'})])
+@pytest.mark.parametrize(('name', 'own'), [('bringup', set()), ('sim', {'world'}), ('record', {
+    'output', 'episodes', 'driver', 'joy_topic', 'split_mb', 'split_s', 'compress_images', 'recorder'}),
+    ('replay', {'bag', 'rate', 'start', 'duration', 'loop', 'paused', 'topics', 'with_commands'})])
 def test_each_launch_file_has_the_common_arguments_and_its_own(name, own):
     assert set(shown(name)) == COMMON | own
 
 
-@pytest.mark.parametrize('name', ['bringup', 'sim', 'record'])
+@pytest.mark.parametrize('name', ['bringup', 'sim', 'record', 'replay'])
 def test_every_argument_has_a_description(name):
     assert [a.name for a in shown(name).values() if len(a.description) < 20] == []
 

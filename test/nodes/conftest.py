@@ -1,12 +1,11 @@
 """A whole running stack with a simulated robot, and a client that hears everything and pursues goals."""
 import time
 
+from dds_client import DdsClient
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 import pytest
-import rclpy
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
@@ -25,29 +24,17 @@ HEARD = {
 }
 
 
-class Client:
+class Client(DdsClient):
     """Lists of (wall time, message) per topic, services and goals. Has its own context: it can outlive a stack."""
 
     def __init__(self):
-        self.context = rclpy.Context()
-        self.context.init()
-        self.node = rclpy.create_node('client', context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__()
         self._heard: dict[str, list] = {topic: [] for topic in HEARD}
         for topic, (kind, profile) in HEARD.items():
             self.node.create_subscription(
                 kind, topic, lambda m, h=self._heard[topic]: h.append((time.monotonic(), m)), profile)
         self.actions = self.node.create_publisher(Action, 'action', qos.STREAM)
         self.goals = ActionClient(self.node, PursueGoal, 'pursue_goal')
-
-    def wait(self, condition, what: str, timeout_s: float = 15.0):
-        """Spin until `condition()` is true; returns its value."""
-        end = time.monotonic() + timeout_s
-        while not (value := condition()):
-            assert time.monotonic() < end, f'waited {timeout_s} s in vain for {what}'
-            self.executor.spin_once(timeout_sec=0.05)
-        return value
 
     def heard(self, topic: str, since: float = 0.0) -> list:
         """Messages of a topic that came after a moment of `time.monotonic()`."""
@@ -92,10 +79,9 @@ class Client:
         return self.result(self.send(**fields))
 
     def close(self) -> None:
-        self.executor.shutdown()
+        """Leave the domain."""
         self.goals.destroy()
-        self.node.destroy_node()
-        self.context.try_shutdown()
+        super().close()
 
 
 class Running:

@@ -166,7 +166,7 @@ def test_truncated_data(two_episodes, contract, length):
     path = two_episodes / 'bag.mcap'
     path.write_bytes(path.read_bytes()[:length])
     line = refusal(lambda: read_episodes(two_episodes, contract))
-    assert 'was cut off' in line and '--repair' in line
+    assert 'was cut off' in line and 'jepa-ros bag repair' in line
 
 
 def test_missing_data_file(two_episodes, contract):

@@ -72,9 +72,9 @@ def test_binary_file_is_refused_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize('change, words', [
-    (lambda d: d['actions'][0]['fields'][0].update(max=-1.0), ['line 28', 'actions.0.fields.0', 'less than max']),
+    (lambda d: d['actions'][0]['fields'][0].update(max=-1.0), ['line 37', 'actions.0.fields.0', 'less than max']),
     (lambda d: d['actions'][0]['fields'][0].update(max=float('nan')), ['actions.0.fields.0.max', 'finite']),
-    (lambda d: d['actions'][0]['fields'][0].update(min=0.1), ['actions.0.fields.0', '0 must lie within']),
+    (lambda d: d['actions'][0]['fields'][0].update(min=0.1), ['actions.0', 'vx_mps: 0 must lie within']),
     (lambda d: d['actions'][0]['fields'][0].update(max_rate=0), ['max_rate', 'greater than 0']),
     (lambda d: d['actions'][0]['fields'][1].update(name='vx_mps'), ["action name 'vx_mps' appears twice"]),
     (lambda d: d['observations'][0].update(type='sensor_msgs/msg/Imag'), ['no adapter', 'did you mean']),

@@ -57,3 +57,31 @@ def test_headings_hold_for_about_a_second(many):
 def test_both_directions_are_explored_equally(many):
     share = np.where(many > 0, many / HIGH, -many / LOW).mean()
     assert abs(share) < 0.1
+
+
+def test_limits_on_one_side_of_zero_are_explored_all_over():
+    exploration = Exploration(np.array([0.0]), np.array([3.0]), 0.1, 0)
+    choices = []
+    for episode in range(60):
+        exploration.start(episode)
+        choices += [float(exploration.next()[0]) for _ in range(100)]
+    assert 0.0 <= min(choices) and max(choices) <= 3.0
+    assert all(np.mean(np.round(choices) == choice) > 0.1 for choice in range(4))
+
+
+def test_numbers_that_hold_wander_over_their_range_and_stand_still_where_they_are():
+    low, high = np.array([-0.1, -2.6, -1.0]), np.array([0.8, -1.7, 1.0])
+    exploration = Exploration(low, high, 0.1, 0, hold=np.array([True, True, False]))
+    actions, rests = [], 0
+    for episode in range(40):
+        exploration.start(episode)
+        np.testing.assert_allclose(exploration.still(), [0.35, -2.15, 0.0])
+        for _ in range(100):
+            before = exploration.still()
+            actions.append(exploration.next())
+            if actions[-1][2] == 0:
+                rests += 1
+                np.testing.assert_array_equal(actions[-1], before)
+    assert rests > 50
+    assert (np.array(actions) >= low).all() and (np.array(actions) <= high).all()
+    assert np.median(actions, axis=0)[:2] == pytest.approx([0.35, -2.15], abs=0.1)

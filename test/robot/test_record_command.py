@@ -1,21 +1,30 @@
 """`jepa-ros record` with the real simulator: exact, repeatable, and clear about what is wrong."""
+import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
 from rosgraph_msgs.msg import Clock
 
+from jepa_ros.msg import EpisodeEvent
 from jepa_ros.robot.adapters import to_array
+from jepa_ros.robot.bag_info import bag_info
 from jepa_ros.robot.bags import bag_sha256, read_episodes
 from jepa_ros.robot.explore import Exploration
-from jepa_ros.runtime.qos import SENSOR
+from jepa_ros.runtime.qos import SENSOR, STREAM
 from jepa_ros.sim.messages import image_message
 from jepa_ros.sim.worlds import make_world
+
+from .conftest import stamped
+from .test_recorder_node import Source
 
 WORLD = 'two_rooms_random_door'
 
@@ -91,6 +100,13 @@ def test_overwrite_deletes_bags_only(tmp_path):
 @pytest.mark.parametrize('args, words', [
     (('world=two_roms',), 'two_rooms'), (('world=two_rooms', 'robot=two_romes'), "did you mean 'two_rooms'?"),
     (('world=two_rooms', '--episodes', '0'), 'episodes'), (('--repair', '/no/such/bag'), 'no such bag folder'),
+    (('world=two_rooms', 'driver=randm'), 'did you mean random?'),
+    (('world=two_rooms', 'driver=none'), 'nobody would drive it'),
+    (('driver=teleop',), 'needs a terminal for its keys, or --joy'),
+    (('driver=teleop', 'joy=joy', 'axes=1,0,2'), 'has only 2 action numbers'),
+    (('driver=policy', 'model=no_such_model'), 'no_such_model'),
+    (('world=two_rooms', 'compress_images=webp'), "'webp' is unknown"),
+    (('world=two_rooms', 'buttons=1,2'), '--buttons'),
 ])
 def test_mistakes_are_one_line_and_exit_code_2(args, words):
     done = record(*args)
@@ -129,3 +145,76 @@ def test_a_domain_with_a_simulator_is_refused_in_one_line(tmp_path, peer):
     lines = [line for line in done.stderr.splitlines() if 'jepa-ros:' in line]
     # On a busy machine the new simulator may miss the old one; then the driver sees time go back.
     assert done.returncode == 2 and len(lines) == 1 and 'ROS_DOMAIN_ID' in lines[0], done.stderr
+
+
+def test_a_person_drives_with_the_keys_of_the_terminal(tmp_path, contract, peer):
+    """In a terminal: s starts an episode, arrows drive, e ends it as a success, q ends the recording."""
+    folder, (ours, theirs) = tmp_path / 'bag', pty.openpty()
+    heard = peer.hear(DiagnosticStatus, 'heartbeat', STREAM)
+    moved = peer.hear(Odometry, 'odom', SENSOR)
+    child = subprocess.Popen(command('world=two_rooms', 'driver=teleop', '--output', str(folder)), stdin=theirs,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def said(key: str) -> str:
+        recorder = [m for m in heard if m.name == 'recorder']
+        return next((v.value for v in recorder[-1].values if v.key == key), '') if recorder else ''
+
+    def speed() -> float:
+        return moved[-1].twist.twist.linear.x if moved else 0.0
+    try:
+        peer.wait(lambda: said('ready') == 'true' and json.loads(said('messages')).get('/cmd_vel'), 'gate and recorder',
+                  timeout_s=40)
+        os.write(ours, b's')
+        peer.wait(lambda: said('episode') == 'bag-000000', 'the start of an episode')
+        os.write(ours, b'\x1b[A\x1b[A')         # twice up: half of the first action number, vx
+        peer.wait(lambda: abs(speed()) > 0.2, 'a robot that moves')
+        os.write(ours, b' ')
+        peer.wait(lambda: abs(speed()) < 0.05, 'a robot that stands')
+        os.write(ours, b'e')
+        peer.wait(lambda: said('episode') == '', 'the end of the episode')
+        os.write(ours, b'q')
+        assert child.wait(30) in (0, 1)     # 1: on a busy machine the audit may find gaps
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+            child.wait(30)
+        os.close(ours)
+        os.close(theirs)
+    (episode,) = bag_info(folder).episodes
+    assert (episode.name, episode.end) == ('bag-000000', 'success')
+    actions = np.concatenate([e.actions for e in read_episodes(folder, contract)])
+    assert actions[:, 0].max() == pytest.approx(0.4, abs=1e-6) and (actions[:, 1] == 0).all()
+
+
+def test_curiosity_drives_in_lockstep_with_the_states_of_its_model(tmp_path, contract, random_model, ros_domain):
+    folder = tmp_path / 'bag'
+    done = record('world=two_rooms', 'driver=curiosity', f'model={random_model}', 'episodes=2', 'steps=12', 'split_s=1',
+                  '--output', str(folder))
+    assert done.returncode == 0, done.stderr
+    info = bag_info(folder)
+    assert len(info.files) > 2 and info.custom['model_sha256'] and json.loads(info.custom['parameters'])['driver']
+    assert {t.name for t in info.topics if t.messages} >= {'/state', '/action', '/cmd_vel'}
+    lengths = {e.episode_id.split('~')[0]: len(e) for e in read_episodes(folder, contract)}
+    assert lengths == {'0-000000': 12, '0-000001': 12}
+
+
+def test_an_episode_that_fails_its_audit_is_said_and_ends_in_exit_code_1(tmp_path, contract, peer):
+    source, folder = Source(peer), tmp_path / 'bag'
+    child = subprocess.Popen(command('--output', str(folder)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True)
+    try:
+        source.wait_ready()
+        source.event.publish(stamped(EpisodeEvent, source.ns, event=EpisodeEvent.START, episode_id='a'))
+        for number in range(20):
+            source.row(number)
+            source.ns += 10**9 if number == 10 else 0       # the camera falls out for a second
+            time.sleep(0.005)
+        source.event.publish(stamped(EpisodeEvent, source.ns, event=EpisodeEvent.STOP, episode_id='a'))
+        source.wait_recorded(3 * 20 + 2)
+    finally:
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=40)
+    assert child.returncode == 1
+    assert said.splitlines()[-1] == ('jepa-ros: episode a failed its audit: camera/image_raw has a gap of 1.10 s, its '
+                                     'timeout_s is 0.3')
+    assert bag_info(folder).episodes[0].problems        # the bag is kept

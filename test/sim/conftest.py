@@ -5,12 +5,11 @@ import subprocess
 import sys
 import time
 
+from dds_client import DdsClient
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 import pytest
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, LaserScan
@@ -20,15 +19,11 @@ from jepa_ros.runtime import qos
 from jepa_ros.srv import ResetWorld
 
 
-class Client:
+class Client(DdsClient):
     """Hears all that the simulator says; lists of messages in the order they came."""
 
     def __init__(self):
-        self.context = rclpy.Context()
-        self.context.init()
-        self.node = rclpy.create_node('client', context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__()
         self.clocks, self.images, self.odometry, self.scans = [], [], [], []
         self.collisions, self.diagnostics = [], []
         for message_type, topic, heard, profile in (
@@ -39,14 +34,6 @@ class Client:
             self.node.create_subscription(message_type, topic, heard.append, profile)
         self.commands = self.node.create_publisher(Twist, 'cmd_vel', qos.STREAM)
         self.reset_client = self.node.create_client(ResetWorld, 'sim/reset')
-
-    def wait(self, condition, what: str, timeout_s: float = 10.0):
-        """Spin until `condition()` is true and return its value."""
-        end_s = time.monotonic() + timeout_s
-        while not (value := condition()):
-            assert time.monotonic() < end_s, f'waited {timeout_s} s in vain for {what}'
-            self.executor.spin_once(timeout_sec=0.05)
-        return value
 
     def forget(self) -> None:
         for heard in (self.clocks, self.images, self.odometry, self.scans, self.diagnostics):
@@ -79,10 +66,6 @@ class Client:
         point = self.odometry[-1].pose.pose.position
         return point.x, point.y
 
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        self.context.try_shutdown()
 
 
 @contextmanager

@@ -3,15 +3,27 @@ import pytest
 
 from jepa_ros.errors import JepaRosError
 from jepa_ros.paths import known
-from jepa_ros.sim.worlds import load_config, make_world
+from jepa_ros.sim.messages import reading_message, time_message, TYPES
+from jepa_ros.sim.worlds import load_config, make_planar_world, make_world
 
 
 @pytest.mark.parametrize('name', known('worlds'))
 def test_each_shipped_world_can_be_made_and_moves(name):
     world = make_world(name, seed=1)
     world.reset(1, {})
-    world.step([0.1, 0.1])
-    assert world.time_s == pytest.approx(0.1)
+    world.step(world.idle_command, 2 * world.control_period_s)
+    assert world.time_s == pytest.approx(2 * world.control_period_s)
+
+
+@pytest.mark.parametrize('name', known('worlds'))
+def test_the_readings_of_each_shipped_world_make_messages(name):
+    world, stamp = make_world(name, seed=1), time_message(10**9)
+    for sensor in world.sensors:
+        message = reading_message(sensor, world.read(sensor.topic), stamp, world.control_period_s)
+        assert isinstance(message, TYPES[sensor.kind])
+    assert len(world.command.fields) == len(world.command.low) == len(world.command.high) == len(world.idle_command)
+    steps = world.control_period_s / world.physics_step_s
+    assert steps == pytest.approx(round(steps))
 
 
 def test_the_door_is_fixed_or_drawn_as_the_file_says():
@@ -21,7 +33,7 @@ def test_the_door_is_fixed_or_drawn_as_the_file_says():
 
 
 def test_an_unknown_world_is_answered_with_the_known_ones_and_the_nearest():
-    with pytest.raises(JepaRosError, match=r"'two_room' \(did you mean two_rooms\?\); known: two_rooms, two_rooms_r"):
+    with pytest.raises(JepaRosError, match=r"'two_room' \(did you mean two_rooms\?\); known: .*two_rooms, two_rooms_r"):
         load_config('two_room')
 
 
@@ -42,3 +54,15 @@ def test_a_wrong_file_is_refused_in_one_line_that_names_it(tmp_path, text, line)
         make_world(str(path))
     assert '\n' not in str(caught.value)
     assert 'unknown world' in str(caught.value) or str(path) in str(caught.value)
+
+
+def test_options_of_the_file_are_replaced_by_name():
+    assert make_world('two_rooms', door_y_m=0.7).reset(0, {})['door_y_m'] == 0.7
+    with pytest.raises(JepaRosError, match="world two_rooms has no option 'render'"):
+        make_world('two_rooms', render=True)
+
+
+def test_what_needs_rooms_refuses_a_world_without_them_in_one_line():
+    assert make_planar_world('diff_drive').rooms == ('left', 'right')
+    with pytest.raises(JepaRosError, match='world gym:CartPole-v1 has no rooms to drive through'):
+        make_planar_world('gym:CartPole-v1')
