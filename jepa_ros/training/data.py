@@ -2,6 +2,7 @@
 
 The bags stay the source of truth: the cache carries their hashes and is built again when they change.
 """
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from jepa_ros.errors import TrainingError
+from jepa_ros.robot.dataset.store import Store
+from jepa_ros.robot.episode import Episode
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,25 @@ def from_episodes(episodes: list, contract, bags: dict[str, str]) -> EpisodeSet:
         readouts=torch.from_numpy(np.concatenate([e.readouts for e in usable]).astype(np.float32)),
         starts=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)[:-1]])), lengths=torch.from_numpy(lengths),
         readout_names=tuple(contract.readout_names), bags=bags)
+
+
+def open_store(path: Path, contract) -> Store:
+    """A training store of the robot that is trained for; TrainingError when it is of another."""
+    store = Store(path)
+    if store.contract.sha256() != contract.sha256():
+        raise TrainingError(f'{path}: built for robot {store.contract.name} ({store.contract.sha256()[:12]}), training '
+                            f'is for {contract.name} ({contract.sha256()[:12]}): give that --robot, or build the store '
+                            'again from the bags')
+    return store
+
+
+def stored_episodes(store: Store, contract, progress: Callable[[float], None]) -> list[Episode]:
+    """What `robot.bags.read_episodes` would give for the store's bags, with the images that are trained on."""
+    episodes = []
+    for number, episode in enumerate(store.episodes):
+        progress(number / len(store.episodes))
+        episodes.append(store.read(episode, [contract.observations[0].key]))
+    return episodes
 
 
 def save(data: EpisodeSet, path: Path) -> None:

@@ -11,6 +11,7 @@ from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.agent import Agent
 from jepa_ros.errors import TrainingError
 from jepa_ros.robot.contract import RobotContract
+from jepa_ros.robot.dataset.store import is_store
 from jepa_ros.training import calibrate, distill, evaluate, world_model
 from jepa_ros.training import data as training_data
 from jepa_ros.training.config import TrainingConfig
@@ -22,18 +23,21 @@ CACHE = 'episodes-{}.npz'
 
 
 def gather(sources: list[Path], contract: RobotContract, work_dir: Path, report: Report | None = None) -> EpisodeSet:
-    """Episodes of all bags, from the cache in `work_dir` when it was made from the same bags.
+    """Episodes of all bags and training stores, from the cache in `work_dir` when it was made from the same bags.
 
-    A source may also be such a cache file (`*.npz`), for a machine that has no bags.
+    The one source may also be such a cache file (`*.npz`), for a machine that has no bags.
     """
     if len(sources) == 1 and sources[0].suffix == '.npz':
         return training_data.load(sources[0])
     from jepa_ros.robot import bags  # here: a machine with a cache needs no bag reader
-    hashes = {source.name: bags.bag_sha256(source) for source in sources}
-    if len(hashes) < len(sources):
+    stores = {source: training_data.open_store(source, contract) for source in sources if is_store(source)}
+    parts = [stores[source].hashes if source in stores else {source.name: bags.bag_sha256(source)}
+             for source in sources]
+    hashes = {name: sha256 for part in parts for name, sha256 in part.items()}
+    if len(hashes) < sum(map(len, parts)):
         raise TrainingError('two bags have the same name: rename one, the model card lists them by name')
     cache = work_dir / CACHE.format(contract.sha256()[:12])
-    if cache.is_file():
+    if cache.is_file() and len(stores) < len(sources):
         cached = training_data.load(cache)
         if cached.bags == hashes:
             return cached
@@ -42,9 +46,11 @@ def gather(sources: list[Path], contract: RobotContract, work_dir: Path, report:
         def progress(share: float, source: Path = source, number: int = number) -> None:
             if report:
                 report(f'reading {source.name}', int(1000 * (number + share)), 1000 * len(sources), {})
-        episodes += bags.read_episodes(source, contract, progress)
+        episodes += training_data.stored_episodes(stores[source], contract, progress) if source in stores \
+            else bags.read_episodes(source, contract, progress)
     gathered = training_data.from_episodes(episodes, contract, hashes)
-    training_data.save(gathered, cache)
+    if len(stores) < len(sources):      # a store is as quick to read as the cache
+        training_data.save(gathered, cache)
     return gathered
 
 
