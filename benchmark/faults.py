@@ -39,7 +39,7 @@ from jepa_ros.runtime.qos import HEARTBEATS
 from jepa_ros.runtime.stack import Stack
 from jepa_ros.runtime.supervisor import Supervisor
 from jepa_ros.sim.episodes import start_goal_pairs, StartGoal
-from jepa_ros.sim.worlds import make_world
+from jepa_ros.sim.worlds import make_planar_world
 
 OUTPUT = Path(__file__).resolve().parent / 'results'
 KILLED, HUNG = 'killed', 'hung'
@@ -232,7 +232,7 @@ class Run:
 
 def tasks(world: str, count: int, seed: int) -> list[StartGoal]:
     """Starts and goals in opposite rooms, far from each other."""
-    pairs = start_goal_pairs(make_world(world), 20 * count, seed)
+    pairs = start_goal_pairs(make_planar_world(world), 20 * count, seed)
     start = ('start_x_m', 'start_y_m')
     return [p for p in pairs if math.dist([p.values[n] for n in start], p.goal) > FAR_M][:count]
 

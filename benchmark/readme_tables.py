@@ -1,4 +1,4 @@
-"""Writes the measured and generated tables of README.md: the blocks between `<!-- table: NAME -->` and `<!-- end -->`.
+"""Writes the measured and generated tables of README.md and docs/, between `<!-- table: NAME -->` and `<!-- end -->`.
 
     python benchmark/readme_tables.py [--check]
 
@@ -16,6 +16,9 @@ from jepa_ros.evaluation.report import spread
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'benchmark' / 'results'
+FILES = (ROOT / 'README.md', ROOT / 'docs' / 'parameters.md')
+BAG_ROWS = ('jpeg_160x120_fps', 'jpeg_640x480_fps', 'ingest_ms_640x480_cpu', 'ingest_ms_640x480_gpu',
+            'record_lost_messages', 'record_duration', 'record_input_rate', 'record_cpu')
 BLOCK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
 
 
@@ -66,8 +69,10 @@ def closed_loop() -> str:
 def hierarchy() -> str:
     data = results('hierarchy')
     rows = [[r['world'], r['case'], r['samples'], r['predictor_steps'], rate(r), spread(r['time_to_goal_s']),
-             spread({k: r['plan_latency_ms'][k] for k in ('p50', 'p99')})] for r in data['rows']]
-    return markdown(['world', 'planning', 'samples', 'predictor steps', 'reached', 'time to goal, s', 'plan, ms'],
+             spread({k: r['plan_latency_ms'][k] for k in ('p50', 'p99')}), f'{r["escaping_share"]:.0%}']
+            for r in data['rows']]
+    return markdown(['world', 'planning', 'samples', 'predictor steps', 'reached', 'time to goal, s', 'plan, ms',
+                     'ticks in impasses'],
                     rows) + measured_on(data)
 
 
@@ -89,17 +94,41 @@ def model() -> str:
     return markdown(['figure', 'value'], rows)
 
 
+def bags() -> str:
+    data = results('bags')
+    rows = [[r['what'].replace('_', ' '), f'{r["value"]:.4g}', r['unit']] for r in data['rows']
+            if r['what'] in BAG_ROWS]
+    m = data['machine']
+    return markdown(['figure', 'value', 'unit'], rows) + f'\n{m["cpu"]}, {m["cores"]} cores.\n'
+
+
+def reproduction() -> str:
+    data = results('reproduction')
+    rows = [[f'{world}: reached', *('{} of {}, {:.0%} – {:.0%}'.format(
+        r[world]['successes'], r[world]['episodes'], *r[world]['success_interval_95']) for r in data['rows'])]
+        for world in ('two_rooms', 'two_rooms_random_door')]
+    names = ('prediction_1', 'prediction_8', 'prediction_16', 'inverse_error', 'readout_rmse', 'level1_prediction_4')
+    rows += [[name.replace('_', ' '), *(f'{r["metrics"][name]:.4g}' for r in data['rows'])] for name in names]
+    return markdown(['', *(r['which'] for r in data['rows'])], rows)
+
+
 def parameters() -> str:
+    from jepa_ros.robot.curiosity_node import CuriosityDriver
     from jepa_ros.robot.driver_node import Driver
     from jepa_ros.robot.gate_node import CommandGate
+    from jepa_ros.robot.goal_driver_node import GoalDriver
     from jepa_ros.robot.recorder_node import Recorder
+    from jepa_ros.robot.replay_node import PARAMETERS as REPLAY_PARAMETERS
+    from jepa_ros.robot.teleop_node import Teleop
     from jepa_ros.runtime.composition import NODES
     from jepa_ros.runtime.node import BASE_PARAMETERS
     from jepa_ros.runtime.organ_node import ORGAN_PARAMETERS
     from jepa_ros.sim.node import PARAMETERS as SIM_PARAMETERS
     groups = [('all but sim', BASE_PARAMETERS), ('organs', ORGAN_PARAMETERS),
               *((node.ORGAN, node.OWN_PARAMETERS) for node in NODES), ('command_gate', CommandGate.PARAMETERS),
-              ('sim', SIM_PARAMETERS), ('recorder', Recorder.PARAMETERS), ('driver', Driver.PARAMETERS)]
+              ('sim', SIM_PARAMETERS), ('recorder', Recorder.PARAMETERS), ('driver', Driver.PARAMETERS),
+              ('curiosity', tuple(p for p in CuriosityDriver.PARAMETERS if p not in Driver.PARAMETERS)),
+              ('goal_driver', GoalDriver.PARAMETERS), ('teleop', Teleop.PARAMETERS), ('replay', REPLAY_PARAMETERS)]
     return markdown(['node', 'parameter', 'default', 'meaning'], [
         [group, f'`{p.name}`', f'`{_default(p.default)}`', _meaning(p)] for group, params in groups for p in params])
 
@@ -116,18 +145,21 @@ def _meaning(param) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, parameters)}
+    f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, parameters)}
 
 
 def main() -> int:
-    file = ROOT / 'README.md'
-    old = file.read_text(encoding='utf-8')
-    new = BLOCK.sub(lambda m: f'{m[1]}\n{TABLES[m[2]]()}\n{m[3]}', old)
-    if '--check' in sys.argv[1:]:
+    stale = []
+    for file in FILES:
+        old = file.read_text(encoding='utf-8')
+        new = BLOCK.sub(lambda m: f'{m[1]}\n{TABLES[m[2]]()}\n{m[3]}', old)
         if new != old:
-            print('README.md is out of date: run python benchmark/readme_tables.py', file=sys.stderr)
-        return int(new != old)
-    file.write_text(new, encoding='utf-8')
+            stale.append(file.name)
+            if '--check' not in sys.argv[1:]:
+                file.write_text(new, encoding='utf-8')
+    if stale and '--check' in sys.argv[1:]:
+        print(f'{", ".join(stale)} out of date: run python benchmark/readme_tables.py', file=sys.stderr)
+        return 1
     return 0
 
 
