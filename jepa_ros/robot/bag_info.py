@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 import json
 from pathlib import Path
+from typing import Any
 
 from mcap.reader import make_reader
 from mcap.records import Metadata
@@ -10,7 +11,6 @@ from mcap.records import Metadata
 from .bag_file import DESCRIPTION
 from .bag_metadata import AUDIT, custom_data, PREFIX
 from .bag_open import open_bag, OpenBag
-from .bag_types import store_for, unpack
 from .contract import RobotContract
 
 EVENTS = ('START', 'GOAL', 'SUCCESS', 'FAILURE', 'STOP')
@@ -80,9 +80,9 @@ def _episodes(opened: OpenBag, start_ns: int, audits: dict[str, tuple[str, ...]]
     connections = [c for c in opened.connections if c.msgtype == EVENT_TYPE]
     if not connections:
         return
-    store, running = store_for(connections[0]), None
-    for _, log_ns, raw in opened.raw_messages({c.topic for c in connections}):
-        event = unpack(store, raw, EVENT_TYPE)
+    running = None
+    for _, log_ns, message in opened.messages({c.topic for c in connections}):
+        event: Any = message
         ends = event.event >= EVENTS.index('SUCCESS')
         if running and (event.event == 0 or ends and event.episode_id == running[0]):
             name, began_ns = running

@@ -1,16 +1,18 @@
 """Opening a bag with all that can be wrong with it said in one line. Used by `bags.py`."""
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 import difflib
 from pathlib import Path
 
 from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.serde import SerdeError
 import yaml
 
 from ..errors import BagError, ContractError
 from .bag_metadata import PREFIX
-from .bag_remedies import agree, missing, ros1_line, unpacking
-from .bag_types import plain, store_for, unpack
+from .bag_remedies import agree, BagReader, journal, missing, ros1_line, unpacking
+from .bag_types import is_hashed, plain, store_for, unpack
 from .contract import RobotContract
 
 # In what rosbags says of files whose end is missing: MCAP's magic and footer, SQLite's pages and tables.
@@ -19,12 +21,21 @@ NOT_CDR = 'Serialization format'     # rosbags' words for messages of another ki
 IMAGES = {'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'}
 
 
+@dataclass
+class Bad:
+    """Messages of a topic whose bytes are no message of its type; they are left out."""
+
+    count: int
+    line: str           # about the first one
+
+
 class OpenBag:
     """An open bag, its topics found by their names in a contract whatever the namespace they were recorded in."""
 
     def __init__(self, path: Path, reader: Reader):
         self.path = path
         self._reader = reader
+        self.bad: dict[str, Bad] = {}       # by topic, of the newest pass of `messages`
         self._custom = _custom_data(path)
         self.clock = self._custom.get(f'{PREFIX}clock', 'system')
         text = self._custom.get(f'{PREFIX}contract')
@@ -70,8 +81,10 @@ class OpenBag:
                  ) -> Iterator[tuple[str, int, object]]:
         """(topic, log time in ns, message) logged within [start, stop), in the order of the log times.
 
-        `BagError` names a topic whose message type is not known.
+        Messages that cannot be decoded are left out and counted in `bad`. `BagError` names a topic whose message type
+        is not known.
         """
+        self.bad = bad = {}
         connections = [c for c in self.connections if c.topic in topics]
         if not connections:
             return  # to rosbags, none would mean all
@@ -79,7 +92,17 @@ class OpenBag:
             stores = {(c.topic, c.msgtype): store_for(c) for c in connections}
             for connection, time_ns, raw in self._all(connections, start_ns, stop_ns):
                 store = stores[connection.topic, connection.msgtype]
-                yield connection.topic, time_ns, unpack(store, raw, connection.msgtype)
+                try:
+                    message = unpack(store, raw, connection.msgtype, is_hashed(connection))
+                except SerdeError as error:
+                    bad.setdefault(connection.topic, Bad(0, _first_line(error))).count += 1
+                    continue
+                yield connection.topic, time_ns, message
+
+    def bad_lines(self) -> dict[str, str]:
+        """Topic -> what the newest pass of `messages` left out of it."""
+        return {topic: f'{bad.count} of {self.count([topic])} messages: bad, first: {bad.line}'
+                for topic, bad in self.bad.items()}
 
     def unknown_types(self) -> dict[str, str]:
         """Topic -> message type of topics that cannot be read here: neither installed nor defined in the bag."""
@@ -88,7 +111,8 @@ class OpenBag:
             try:
                 store_for(connection)
             except BagError:
-                unknown[connection.topic] = connection.msgtype
+                form = connection.ext.serialization_format
+                unknown[connection.topic] = connection.msgtype + (f' ({form})' if form != 'cdr' else '')
         return unknown
 
     def raw_messages(self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None,
@@ -102,7 +126,7 @@ class OpenBag:
                 yield connection.topic, time_ns, raw
 
     def _all(self, connections: list, start_ns: int | None, stop_ns: int | None):
-        """rosbags' messages; `BagError` at the end where fewer came than the files have by their own index.
+        """rosbags' messages; `BagError` at the end where fewer came than the files or metadata.yaml count.
 
         Chunks seldom have a checksum (rosbag2 writes none), and a damaged one ends early without an error.
         """
@@ -112,7 +136,8 @@ class OpenBag:
             yield connection, time_ns, plain(raw)
         storages = getattr(self._reader.storage, 'storages', [self._reader.storage])
         topics = {c.topic for c in connections}
-        there = sum(c.msgcount for s in storages for c in s.connections if c.topic in topics)
+        there = max(sum(c.msgcount for s in storages for c in s.connections if c.topic in topics),
+                    sum(c.msgcount for c in connections))
         spans = [(s.metadata.start_time, s.metadata.end_time) for s in storages if s.metadata.message_count]
         whole = all((start_ns is None or start_ns <= start) and (stop_ns is None or stop_ns >= end)
                     for start, end in spans)
@@ -155,8 +180,11 @@ def open_bag(path: Path) -> Iterator[OpenBag]:
     if path.is_dir() and not (path / 'metadata.yaml').exists():
         remedy = f'; {unpacking(packed[0])}, then jepa-ros bag repair {path}' if packed else remedy
         raise BagError(f'{path}: not a rosbag2 folder, metadata.yaml is missing{remedy}')
+    for file in (file for file in files if journal(file)):
+        raise BagError(f'{path}: {journal(file)} holds messages that are not in {file.name} yet; '
+                       f'jepa-ros bag repair {path} puts them in')
     try:
-        reader = Reader(path)
+        reader = BagReader(path)
         reader.open()
         agree(reader)
     except (ReaderError, OSError, AssertionError) as error:

@@ -74,7 +74,7 @@ class Reading:
             yield episode
         if not any_yet:
             why = why_no_episode(self.contract, ingest, cutter, self._action_counters, self.opened.topic)
-            raise BagError(f'{path}: {why}')
+            raise BagError('; '.join([f'{path}: {why}', *self._bad_lines()]))
         self._report_troubles(ingest, cutter)
 
     def _cut(self, ingest: Ingest, cutter: Cutter, progress: Callable[[float], None]) -> Iterator[Episode]:
@@ -129,8 +129,13 @@ class Reading:
             self._report(f'{self.opened.path}: topic {topic} is skipped: its message type {kind} is neither installed '
                          'nor defined in the bag')
 
+    def _bad_lines(self) -> list[str]:
+        return [f'{topic}: {line}' for topic, line in self.opened.bad_lines().items()]
+
     def _report_troubles(self, ingest: Ingest, cutter: Cutter) -> None:
         path = self.opened.path
+        for line in self._bad_lines():
+            self._report(f'{path}: {line}')
         for key, counters in (ingest.counters | self._action_counters).items():
             for kind in _WORTH_A_LINE:
                 if count := getattr(counters, kind):

@@ -2,9 +2,14 @@
 from pathlib import Path
 
 from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.reader import DirectoryReader
+from rosbags.rosbag2.storage_mcap import McapReader, Schema
 import yaml
 
 _ROS1_MAGIC = b'#ROSBAG V'
+_ROS1_PROFILE = b'\x04\x00\x00\x00ros1'
+_PROFILE_AT = 17            # in an MCAP file, behind its magic and the head of its first record
+_WAL_HEADER_BYTES = 32     # of sqlite's write-ahead log
 
 
 def ros1_line(path: Path) -> str:
@@ -15,10 +20,48 @@ def ros1_line(path: Path) -> str:
     if not path.is_file():
         return ''
     with path.open('rb') as file:
-        if not file.read(len(_ROS1_MAGIC)) == _ROS1_MAGIC:
-            return ''
+        head = file.read(_PROFILE_AT + len(_ROS1_PROFILE))
+    if path.suffix == '.mcap' and head[_PROFILE_AT:] == _ROS1_PROFILE:
+        return f'{path}: is a ROS 1 recording: convert it to ROS 2 first'
+    if not head.startswith(_ROS1_MAGIC):
+        return ''
     return (f'{path}: is a ROS 1 bag; convert it first: '
             f'rosbags-convert --src {path} --dst {path.with_suffix("")}')
+
+
+class _Schemas(dict[int, Schema]):
+    """Schemas of an MCAP file; those of Foxglove's JSON, of protobuf and the like are kept by their names only."""
+
+    def __setitem__(self, number: int, schema: Schema) -> None:
+        known = schema.encoding in ('ros2msg', 'ros2idl', 'omgidl', '')
+        super().__setitem__(number, schema if known else schema._replace(encoding='', data=''))
+
+
+class _McapReader(McapReader):
+    """rosbags' reader refuses a whole file for one channel that is not of ROS 2."""
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        self.schemas = _Schemas()
+
+
+class _DirectoryReader(DirectoryReader):
+    STORAGE_PLUGINS = {**DirectoryReader.STORAGE_PLUGINS, 'mcap': _McapReader}
+
+
+class BagReader(Reader):
+    """rosbags' reader, which also takes files with channels that are not of ROS 2."""
+
+    STORAGE_PLUGINS = {**Reader.STORAGE_PLUGINS, 'dir': _DirectoryReader, '.mcap': _McapReader}
+
+
+def journal(file: Path) -> str:
+    """Name of the journal beside a .db3 file that holds messages the file itself does not have yet; empty without.
+
+    It stays behind when a recorder is killed, or a bag is copied while it is recorded. rosbags does not look into it.
+    """
+    beside = file.with_name(f'{file.name}-wal')
+    return beside.name if beside.exists() and beside.stat().st_size > _WAL_HEADER_BYTES else ''
 
 
 def unpacking(file: Path) -> str:

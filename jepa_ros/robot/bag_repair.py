@@ -7,14 +7,12 @@ import fcntl
 from pathlib import Path
 import sqlite3
 
-from rosbags.rosbag2 import Reader
-
 from ..errors import BagError
 from . import db3_repair, mcap_repair
 from .audit import summary
 from .bag_metadata import AUDIT, custom_data, metadata, PREFIX, Topic, write_metadata
 from .bag_open import NOT_CDR, open_bag
-from .bag_remedies import ros1_line, unpacking
+from .bag_remedies import BagReader, journal, ros1_line, unpacking
 from .bag_types import ZSTD_MAGIC
 from .repair_files import Contents, damaged_name
 
@@ -51,7 +49,9 @@ def repaired(bag: Path | str) -> Repaired:
         if bag.suffix not in KINDS:
             raise BagError(f'{bag}: neither a bag folder nor an .mcap or .db3 file')
         _refuse_in_use(bag)
-        contents, touched = _whole_or_mended(bag)
+        behind = bool(journal(bag))
+        contents, mended = _whole_or_mended(bag)
+        touched = mended or behind
         return _outcome([contents], [bag.name] if touched else [], [], was_whole=not touched)
     if not bag.is_dir():
         raise BagError(f'{bag}: there is no such bag folder')
@@ -85,6 +85,7 @@ def _mend(bag: Path, closed: bool, last_resort: bool = False) -> Repaired:
     kinds = {file.suffix for file in files}
     if len(kinds) > 1:
         raise BagError(f'{bag}: it holds .mcap and .db3 files: move those of another bag away first')
+    behind = [file.name for file in files if journal(file)]     # sqlite works a journal off when it opens the file
     done, touched, dropped, reason = [], [], [], ''
     for file in files:
         try:
@@ -99,14 +100,14 @@ def _mend(bag: Path, closed: bool, last_resort: bool = False) -> Repaired:
     if not done:
         raise BagError(reason)
     if closed and not touched and not dropped and _readable(bag) == sum(c.span.messages for c in done):
-        return _outcome(done, [], [], was_whole=True)
+        return _outcome(done, behind, [], was_whole=not behind)
     done.sort(key=lambda contents: (not contents.span.messages, contents.span.start_ns))
     content = metadata([c.span for c in done], _topics(bag, done), _custom(bag, done), KINDS[kinds.pop()])
     if any(_is_packed(bag / c.span.name) for c in done):
         content['rosbag2_bagfile_information'] |= {'compression_format': 'zstd', 'compression_mode': 'MESSAGE'}
     _keep_metadata(bag)
     write_metadata(bag, content)
-    return _outcome(done, touched, dropped)
+    return _outcome(done, sorted({*touched, *behind}), dropped)
 
 
 def _outcome(done: list[Contents], touched: list[str], dropped: list[str], was_whole: bool = False) -> Repaired:
@@ -137,7 +138,7 @@ def _keep_metadata(bag: Path) -> None:
 
 def _is_packed(file: Path) -> bool:
     """Whether the messages are compressed one by one: rosbag2 keeps that in metadata.yaml alone."""
-    with Reader(file) as reader:
+    with BagReader(file) as reader:
         _, _, raw = next(reader.messages(), (None, 0, b''))
         return raw[:4] == ZSTD_MAGIC
 

@@ -28,6 +28,7 @@ from ..paths import share_dir
 
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 _MAX_PADDING = 16   # bytes
+_OLDER = (Stores.ROS2_HUMBLE, Stores.ROS2_FOXY)     # each laid some messages out otherwise than the next
 
 
 @cache
@@ -57,6 +58,8 @@ def store_for(connection) -> Typestore:
 
     `BagError` when the type is neither installed nor defined in the bag.
     """
+    if (form := connection.ext.serialization_format) != 'cdr':
+        raise BagError(f'topic {connection.topic}: its messages are {form or "of an unknown form"}, not of ROS 2')
     own = connection.msgdef.data if connection.msgdef.format != MessageDefinitionFormat.NONE else ''
     try:
         ensure_type(connection.msgtype)
@@ -64,11 +67,18 @@ def store_for(connection) -> Typestore:
         if not own:
             raise BagError(f'topic {connection.topic}: {error}, and the bag holds no definition of it') from None
     else:
-        recorded = connection.digest or ''
-        same = not recorded.startswith('RIHS01_') or recorded == typestore().hash_rihs01(connection.msgtype)
+        if is_hashed(connection):
+            same = connection.digest == typestore().hash_rihs01(connection.msgtype)
+        else:
+            same = not own or _is_as_installed(connection.msgtype, own, connection.msgdef.format)
         if same or not own:
             return typestore()
     return _store_of_definition(connection.msgtype, own, connection.msgdef.format)
+
+
+def is_hashed(connection) -> bool:
+    """Whether the recorder kept a hash of the type of this connection, as since Iron."""
+    return (connection.digest or '').startswith('RIHS01_')
 
 
 def plain(raw: bytes) -> bytes:
@@ -79,18 +89,49 @@ def plain(raw: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompressobj().decompress(raw) if raw[:4] == ZSTD_MAGIC else raw
 
 
-def unpack(store: Typestore, raw: bytes, name: str):
+def unpack(store: Typestore, raw: bytes, name: str, hashed: bool = True):
     """The message in a CDR. Takes what rclpy's `serialize_message` leaves behind an empty sequence at the end: padding.
 
-    Raises rosbags' SerdeError for bytes that are no such message.
+    Where the recorder kept no hash of the type (before Iron; often no definition either, or a shortened one), a message
+    that does not fit is tried as the installed version of ROS 2 and older ones have it. Raises rosbags' SerdeError for
+    bytes that are no such message.
     """
     try:
         return store.deserialize_cdr(raw, name)
     except SerdeError as error:
+        for other in () if hashed else (s for s in _layouts(name) if s is not store):
+            with suppress(SerdeError):
+                return other.deserialize_cdr(raw, name)
         for extra in range(4, min(_MAX_PADDING, len(raw) - 4) + 1, 4):
             with suppress(SerdeError):
                 return store.deserialize_cdr(raw[:-extra], name)
         raise error
+
+
+@cache
+def _layouts(name: str) -> tuple[Typestore, ...]:
+    """Types of ROS 2 versions that lay a message out differently, as sensor_msgs/Range up to Humble; newest first."""
+    stores = [typestore(), *(get_typestore(version) for version in _OLDER)]
+    return tuple({_layout(s, name): s for s in reversed(stores) if name in s.fielddefs}.values())[::-1]
+
+
+@cache
+def _is_as_installed(name: str, definition: str, kind: MessageDefinitionFormat) -> bool:
+    """False for a definition in a bag that lays a message out otherwise than the installed one; True if unreadable."""
+    try:
+        return _layout(_store_of_definition(name, definition, kind), name) == _layout(typestore(), name)
+    except (BagError, KeyError):    # it lacks a type that it contains
+        return True
+
+
+def _layout(store: Typestore, name: str) -> tuple:
+    """Types of all fields in their order, but not their names: those of old packages differ in letters alone."""
+    def of(kind):
+        what, content = kind
+        if what == Nodetype.NAME:
+            return _layout(store, content)
+        return content if what == Nodetype.BASE else (what, of(content[0]), content[1])
+    return tuple(of(kind) for _, kind in store.fielddefs[name][1])
 
 
 @cache

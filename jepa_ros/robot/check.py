@@ -143,6 +143,8 @@ def _stream(stream, survey: Survey, trial: Trial, live: bool) -> tuple[list[Find
     findings = _qos(stream, topic, live)
     if not topic.recorded:
         return findings + _silent(stream, topic, live, missing), []
+    if topic.bad:
+        findings.append(Finding(WARNING, key, f'topic {name}: {topic.bad}'))
     findings += _refused(stream, trial)
     own = trial.arrivals(stream, survey)
     if not own.recorded and not any(f.level == ERROR for f in findings):

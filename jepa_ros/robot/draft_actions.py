@@ -21,6 +21,7 @@ PLAIN = ('std_msgs', 'geometry_msgs')       # packages whose messages can be com
 NAMES = {'linear.x': 'vx_mps', 'linear.y': 'vy_mps', 'linear.z': 'vz_mps', 'angular.x': 'wx_radps',
          'angular.y': 'wy_radps', 'angular.z': 'wz_radps', 'steering_angle': 'steering_rad', 'speed': 'speed_mps',
          'steering_angle_velocity': 'steering_rate_radps', 'acceleration': 'acceleration_mps2', 'jerk': 'jerk_mps3'}
+JOINT_UNITS = {'position': 'rad', 'velocity': 'radps', 'acceleration': 'radps2', 'effort': 'nm'}
 STOPS_AFTER_S = 0.25    # most bases stop by themselves after so long
 _COMMAND = re.compile(r'cmd|command|ctrl|control|action|target|setpoint|reference|teleop', re.IGNORECASE)
 _PROPOSED = re.compile(r'raw|unfiltered|nav|joy|teleop|smooth|mux|proposed|collision', re.IGNORECASE)
@@ -117,10 +118,10 @@ def _field(topic: TopicSurvey, path: str, period_s: float) -> tuple[dict[str, An
     every = topic.values(path)
     values = every[np.isfinite(every)]
     low, high = suggested_limits(values)
-    joint = re.search(r'\[(.+)\]', path)
+    joint = re.fullmatch(r'(\w+)\[(.+)\]', path)
     short = path.removeprefix(BASES.get(topic.type, ''))
-    name = NAMES.get(short) or (f'{snake(joint[1], "joint")}_rad' if joint and not joint[1].isdigit()
-                                else snake(path.replace('[', '_')))
+    name = NAMES.get(short) or (f'{snake(joint[2], "joint")}_{JOINT_UNITS.get(joint[1], "rad")}'
+                                if joint and not joint[2].isdigit() else snake(path.replace('[', '_')))
     changes = changes_per_s(every, np.frombuffer(topic.log_ns, np.int64), period_s)
     quickest = round_out(float(changes.max(initial=0.0)))
     comment = f'seen {values.min():.3g} … {values.max():.3g}'

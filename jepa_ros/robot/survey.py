@@ -40,6 +40,7 @@ class TopicSurvey(Arrivals):
     publishers: int | None = None      # live only
     subscribers: int | None = None     # live only
     unreadable: str = ''               # why its messages cannot be read
+    bad: str = ''                      # of a bag: how many messages cannot be decoded, and why
     forms: Counter = field(default_factory=Counter)         # what messages looked like: '160×120 jpeg', '361 beams'
     facts: dict = field(default_factory=dict)               # what messages say beside: range_max_m, joints
     numbers: dict[str, array] = field(default_factory=dict)  # field path -> its values, message by message
@@ -124,6 +125,9 @@ def survey_bag(bag: Path | str, progress: Callable[[float], None] | None = None,
             survey.topics[topic].take(message, log_ns)
             if watcher is not None:
                 watcher.take(topic, message, log_ns)
+        for name, line in opened.bad_lines().items():
+            spoilt = survey.topics[name]
+            spoilt.bad, spoilt.unreadable = line, '' if spoilt.recorded else line
     return survey
 
 

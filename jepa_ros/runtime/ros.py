@@ -8,6 +8,7 @@ from rclpy.context import Context
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import ConfigError
+from ..paths import share_dir
 
 LAST_DOMAIN = 232  # above, the ports of DDS would be larger than 65535 (RTPS 9.6.1.1)
 # An image of 640×480 does not fit Fast DDS's shared memory of 0.5 MB: it takes ten times longer, and best effort loses
@@ -27,18 +28,20 @@ def domain_id() -> int:
     return int(text)
 
 
-def make_room_for_images() -> None:
-    """Let this process and its children send large messages through shared memory, unless the user has set it up."""
+def tune_dds() -> None:
+    """Let this process and its children find others soon and send images quickly, unless the user has set DDS up."""
     if any(name in os.environ for name in (TRANSPORTS, *PROFILES)):
         return
-    if os.path.isdir(SHARED_MEMORY) and shutil.disk_usage(SHARED_MEMORY).free >= ROOM_BYTES:
+    if os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE') == 'LOCALHOST':
+        os.environ[PROFILES[-1]] = str(share_dir() / 'config' / 'dds' / 'localhost.xml')
+    elif os.path.isdir(SHARED_MEMORY) and shutil.disk_usage(SHARED_MEMORY).free >= ROOM_BYTES:
         os.environ[TRANSPORTS] = LARGE_MESSAGES
 
 
 def init(args: list[str] | None = None, context: Context | None = None) -> None:
     """`rclpy.init` without its signal handlers, which would shut the context down at once. Raises ConfigError."""
     domain_id()  # DDS would end the process without a Python error
-    make_room_for_images()
+    tune_dds()
     try:
         rclpy.init(args=args, context=context, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rclpy raises several unrelated types for unusable --ros-args

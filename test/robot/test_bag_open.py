@@ -1,4 +1,5 @@
 """What is said of bags that cannot be opened: the remedy that works; and foreign bags that are a little odd."""
+from mcap.writer import Writer as McapWriter
 import numpy as np
 import pytest
 from rosbags.rosbag1 import Writer as Ros1Writer
@@ -130,3 +131,21 @@ def test_ros_1_bags_are_named_with_the_conversion(tmp_path, capsys):
         assert 'is a ROS 1 bag' in capsys.readouterr().err
     (folder / 'second.bag').write_bytes(file.read_bytes())
     assert 'holds 2 ROS 1 bags; convert' in opening(folder)
+
+
+def test_ros_1_bags_are_refused_with_the_way_to_convert_them(tmp_path):
+    old = tmp_path / 'drive.bag'
+    old.write_bytes(b'#ROSBAG V2.0\n' + bytes(100))
+    for path in (old, tmp_path):
+        with pytest.raises(BagError, match=r'ROS 1 bags?; convert it first: rosbags-convert --src'), open_bag(path):
+            pass
+
+
+def test_ros_1_messages_in_an_mcap_file_are_named(tmp_path):
+    path = tmp_path / 'drive.mcap'
+    with path.open('wb') as stream:
+        writer = McapWriter(stream)
+        writer.start(profile='ros1')
+        writer.finish()
+    with pytest.raises(BagError, match='is a ROS 1 recording: convert it to ROS 2 first'), open_bag(path):
+        pass

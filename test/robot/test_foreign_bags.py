@@ -244,3 +244,15 @@ def test_readouts_on_another_clock_are_not_drafted_and_warned_of(tmp_path):
         {'name': 'x_m', 'topic': 'odom', 'type': 'nav_msgs/msg/Odometry', 'field': 'pose.pose.position.x'}]}
     report = check_bag(RobotContract.parse(yaml.safe_dump(values)), bag)
     assert 'x_m: header stamps are 1.59e+07 s before the log times' in said(report, 'warning')
+
+
+def test_joints_that_are_commanded_are_named_with_their_units(tmp_path):
+    def command(i, t):
+        return message('sensor_msgs/msg/JointState', t, name=['drive', 'lift'], position=np.array([0.1 * i, 0.2]),
+                       velocity=np.array([1.0, -0.1 * i]), effort=np.array([0.5 * (i % 3), 2.0]))
+    bag = base_bag(tmp_path / 'bag', joint_commands=every(0.1, 40, command), cmd_vel=[])
+    contract = drafted(bag, actions=['/joint_commands'])[1]
+    assert [(f.field, f.name) for f in contract.actions[0].fields] == [
+        ('position[drive]', 'drive_rad'), ('position[lift]', 'lift_rad'),
+        ('velocity[drive]', 'drive_radps'), ('velocity[lift]', 'lift_radps'),
+        ('effort[drive]', 'drive_nm'), ('effort[lift]', 'lift_nm')]

@@ -3,12 +3,14 @@ from pathlib import Path
 import shutil
 import sqlite3
 
-from made_bags import base_bag, every, scan, STORE, twist, write_bag
+from made_bags import base_bag, every, message, scan, STORE, twist, WALL_NS, write_bag
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 import numpy as np
 import pytest
+from rosbags.interfaces import Nodetype
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
+from rosbags.typesys import get_typestore, Stores
 import yaml
 
 from jepa_ros.errors import BagError
@@ -106,16 +108,21 @@ def test_compressed_bags_are_read(tmp_path, bag, storage, mode):
     assert_same(tmp_path / 'packed', bag)
 
 
-def mcap_of(bag: Path, path: Path, order=list, change=lambda number, raw: raw, **options) -> Path:
-    """The same messages in one .mcap file by the library of MCAP's makers."""
+def mcap_of(bag: Path, path: Path, order=list, change=lambda number, raw: raw, extra=None,
+            define=lambda connection: connection.msgdef.data, **options) -> Path:
+    """The same messages in one .mcap file by the library of MCAP's makers; `extra`: topic, encodings, message."""
     with Reader(bag) as reader, path.open('wb') as stream:
         writer = McapWriter(stream, **options)
         writer.start(profile='ros2')
         known = {c.topic: writer.register_channel(c.topic, 'cdr', writer.register_schema(
-            c.msgtype, 'ros2msg', c.msgdef.data.encode()), {}) for c in reader.connections}
+            c.msgtype, 'ros2msg', define(c).encode()), {}) for c in reader.connections}
         found = [(known[c.topic], t, bytes(raw)) for c, t, raw in reader.messages()]
         for number, (channel, time_ns, raw) in enumerate(order(found)):
             writer.add_message(channel, time_ns, change(number, raw), time_ns)
+        if extra is not None:
+            topic, encoding, schema, data = extra
+            channel = writer.register_channel(topic, encoding, writer.register_schema('Extra', schema, b'{}'), {})
+            writer.add_message(channel, WALL_NS, data, WALL_NS)
         writer.finish()
     return path
 
@@ -192,9 +199,108 @@ def test_a_renamed_storage_file_is_named_with_the_repair_that_helps(tmp_path, ba
     assert_same(folder, bag)
 
 
-def test_ros_1_bags_are_refused_with_the_way_to_convert_them(tmp_path):
-    old = tmp_path / 'drive.bag'
-    old.write_bytes(b'#ROSBAG V2.0\n' + bytes(100))
-    for path in (old, tmp_path):
-        with pytest.raises(BagError, match=r'ROS 1 bags?; convert it first: rosbags-convert --src'):
-            bag_info(path)
+# ---- messages as other versions of ROS 2 lay them out
+
+HUMBLE, FOXY = get_typestore(Stores.ROS2_HUMBLE), get_typestore(Stores.ROS2_FOXY)
+
+
+def laid_out(store, kind: str, **fields):
+    """A message of a type as `store` has it; fields that are not given are zero or empty."""
+    made = dict(fields)
+    for name, (node, content) in store.fielddefs[kind][1]:
+        if name not in made:
+            if node == Nodetype.NAME:
+                made[name] = laid_out(store, content)
+            else:
+                made[name] = [] if node != Nodetype.BASE else '' if content[0] == 'string' else 0
+    return store.types[kind](**made)
+
+
+def with_old_messages(folder: Path, store, kind: str, make, storage: StoragePlugin = StoragePlugin.SQLITE3) -> Path:
+    """`base_bag` with ten messages of a type of another ROS 2 version on /old, dated to metadata version 5."""
+    whole = base_bag(folder.parent / 'source', COUNT)
+    with Reader(whole) as reader, Writer(folder, version=9, storage_plugin=storage) as writer:
+        known = {c.topic: writer.add_connection(c.topic, c.msgtype, typestore=STORE) for c in reader.connections}
+        old = writer.add_connection('/old', kind, typestore=store)
+        for connection, time_ns, raw in reader.messages():
+            writer.write(known[connection.topic], time_ns, raw)
+        for i in range(COUNT):
+            writer.write(old, WALL_NS + i * 10**8, store.serialize_cdr(make(i), kind))
+    return aged(folder, 5)
+
+
+@pytest.mark.parametrize(('store', 'kind'), [
+    (HUMBLE, 'sensor_msgs/msg/Range'), (HUMBLE, 'rosbag2_interfaces/msg/WriteSplitEvent'),
+    (FOXY, 'visualization_msgs/msg/Marker')], ids=['Range of Humble', 'split of Humble', 'Marker of Foxy'])
+def test_messages_that_older_versions_lay_out_otherwise_do_not_refuse_a_bag(tmp_path, bag, store, kind):
+    """`ros2 bag record -a` of Humble writes split events, that of Foxy the markers of rviz."""
+    old = with_old_messages(tmp_path / 'bag', store, kind, lambda i: laid_out(store, kind))
+    contract = RobotContract.parse(draft(survey_bag(old)))
+    assert check_bag(contract, old).usable
+    assert_same(old, bag)
+
+
+def test_the_range_of_humble_is_read_as_humble_wrote_it(tmp_path):
+    kind = 'sensor_msgs/msg/Range'
+    old = with_old_messages(tmp_path / 'bag', HUMBLE, kind, lambda i: laid_out(
+        HUMBLE, kind, header=message('std_msgs/msg/Header', stamp__sec=(WALL_NS + i * 10**8) // 10**9,
+                                     stamp__nanosec=(WALL_NS + i * 10**8) % 10**9), range=np.float32(1 + 0.5 * i)))
+    contract = RobotContract.model_validate({**robot().model_dump(mode='json', exclude_unset=True), 'observations': [
+        {'key': 'old', 'topic': 'old', 'type': kind, 'fields': ['range']}]})
+    episode, = read_episodes(old, contract)
+    np.testing.assert_array_equal(episode.percepts['old'][:3, 0], [1.0, 1.5, 2.0])
+
+
+def test_a_shortened_definition_in_a_bag_does_not_hide_the_installed_one(tmp_path, bag):
+    assert_same(mcap_of(bag, tmp_path / 'one.mcap', define=lambda connection: 'float32 angle_min'), bag)
+
+
+# ---- what is not to be read does no harm, what is missing is said
+
+def test_messages_in_a_journal_that_was_not_worked_off_are_not_left_out_silently(tmp_path, bag):
+    """The recorder was killed, or a bag was copied while it was written: rows stand in <name>.db3-wal."""
+    folder = base_bag(tmp_path / 'bag', COUNT, StoragePlugin.SQLITE3)
+    file = next(folder.glob('*.db3'))
+    database = sqlite3.connect(file, isolation_level=None)
+    database.execute('PRAGMA journal_mode = WAL')
+    database.execute('PRAGMA wal_autocheckpoint = 0')
+    rows = database.execute('SELECT id, topic_id, timestamp, data FROM messages ORDER BY id').fetchall()
+    database.execute('DELETE FROM messages WHERE id > 20')
+    database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+    database.executemany('INSERT INTO messages (id, topic_id, timestamp, data) VALUES (?, ?, ?, ?)', rows[20:])
+    cut = tmp_path / 'cut' / folder.name
+    shutil.copytree(folder, cut)
+    database.close()
+    assert list(cut.glob('*-wal'))
+    with pytest.raises(BagError, match=rf'jepa-ros bag repair {cut}'):
+        read_episodes(cut, robot())
+    assert repaired(cut).messages == 3 * COUNT
+    assert_same(cut, bag)
+
+
+def test_a_channel_that_is_not_ros_does_not_refuse_the_others(tmp_path, bag):
+    """Foxglove records its own JSON beside the robot's topics."""
+    file = mcap_of(bag, tmp_path / 'one.mcap', extra=('/battery', 'json', 'jsonschema', b'{"volts": 12}'))
+    assert_same(file, bag)
+    extra = survey_bag(file).topics['/battery']
+    assert extra.recorded == 1 and '(json) is neither installed nor defined' in extra.unreadable
+
+
+def test_messages_that_are_too_short_are_dropped_and_counted(tmp_path, bag):
+    file = mcap_of(bag, tmp_path / 'one.mcap', change=lambda number, raw: raw[:30] if number == 21 else raw)
+    lines: list[str] = []
+    episodes = read_episodes(file, robot(), report=lines.append)
+    assert sum(map(len, episodes)) >= COUNT - 2 and any('1 of 20 messages: bad' in line for line in lines), lines
+    report = check_bag(robot(), file)
+    assert report.usable and any('1 of 20 messages: bad' in finding.text for finding in report.findings)
+
+
+def test_a_topic_of_which_no_message_can_be_read_is_named_and_does_no_harm_where_it_is_not_used(tmp_path, bag):
+    with Reader(bag) as reader:
+        poses = {n for n, (c, _, _) in enumerate(reader.messages()) if c.topic == '/odom'}
+    file = mcap_of(bag, tmp_path / 'one.mcap', change=lambda number, raw: raw[:30] if number in poses else raw)
+    with pytest.raises(BagError, match='/odom: 20 of 20 messages: bad'):
+        read_episodes(file, robot())
+    assert not check_bag(robot(), file).usable
+    contract = RobotContract.parse(draft(survey_bag(file)))
+    assert check_bag(contract, file).usable and not contract.readouts
