@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
+from rosbags.serde import SerdeError
+
 from ..errors import BagError
 from ..registry import nearest
 from .bag_open import OpenBag
-from .bag_types import ensure_type, typestore
+from .bag_types import ensure_type, is_hashed, typestore, unpack
 from .contract import ActionStream, Observation, Readout, RobotContract
 
 CLOCK = '/clock'
@@ -69,7 +71,7 @@ def routes(bag: OpenBag, contract: RobotContract | None, patterns: Iterable[str]
         command = topic in commands or kind in COMMAND_TYPES or topic.rsplit('/', 1)[-1] in COMMAND_NAMES
         name = _name(topic, home, namespace, topic in fixed, command and not with_commands)
         out.append(Route(topic, kind, name, command, sum(c.msgcount for c in group), *_qos(topic, group),
-                         all(_as_installed(c) for c in group)))
+                         all(_as_installed(c) for c in group) and _fits(bag, topic, group)))
     return out
 
 
@@ -108,6 +110,17 @@ def _as_installed(connection: Any) -> bool:
         return False
     recorded, store = connection.digest or '', cast(Any, typestore())  # rosbags makes its types at run time
     return not recorded.startswith('RIHS01_') or recorded == store.hash_rihs01(connection.msgtype)
+
+
+def _fits(bag: OpenBag, topic: str, connections: list) -> bool:
+    """False where the recorder kept no hash of the type, and its messages are laid out as an older ROS 2 did."""
+    if all(is_hashed(c) for c in connections):
+        return True
+    _, _, raw = next(bag.raw_messages([topic]), (topic, 0, b''))
+    try:
+        return not raw or unpack(typestore(), raw, bag.type_of(topic)) is not None
+    except SerdeError:
+        return False
 
 
 def _unasked(topic: str, kind: str) -> bool:

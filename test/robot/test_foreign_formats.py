@@ -15,11 +15,13 @@ import yaml
 
 from jepa_ros.errors import BagError
 from jepa_ros.robot.bag_info import bag_info
+from jepa_ros.robot.bag_open import open_bag
 from jepa_ros.robot.bag_repair import repaired
 from jepa_ros.robot.bags import read_episodes
 from jepa_ros.robot.check import check_bag
 from jepa_ros.robot.contract import RobotContract
 from jepa_ros.robot.draft import draft
+from jepa_ros.robot.replay_topics import routes
 from jepa_ros.robot.survey import survey_bag
 
 COUNT = 20
@@ -249,6 +251,14 @@ def test_the_range_of_humble_is_read_as_humble_wrote_it(tmp_path):
         {'key': 'old', 'topic': 'old', 'type': kind, 'fields': ['range']}]})
     episode, = read_episodes(old, contract)
     np.testing.assert_array_equal(episode.percepts['old'][:3, 0], [1.0, 1.5, 2.0])
+
+
+def test_messages_of_an_older_layout_are_not_replayed_as_they_are(tmp_path):
+    kind = 'sensor_msgs/msg/Range'
+    old = with_old_messages(tmp_path / 'bag', HUMBLE, kind, lambda i: laid_out(HUMBLE, kind))
+    with open_bag(old) as opened:
+        known = {route.topic: route.known for route in routes(opened, None)}
+    assert not known.pop('/old') and all(known.values())
 
 
 def test_a_shortened_definition_in_a_bag_does_not_hide_the_installed_one(tmp_path, bag):

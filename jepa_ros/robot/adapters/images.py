@@ -135,9 +135,12 @@ def _view(topic: str, message, channels: int, element: str) -> np.ndarray:
     height, width, size = message.height, message.width, len(message.data)
     item = np.dtype(element).itemsize
     row = message.step or width * channels * item
-    if height < 1 or width < 1 or row < width * channels * item or size != row * height:
+    if width > 0 and row < width * channels * item:
+        raise ContractError(f'{topic}: step {row} is less than the {width * channels * item} bytes of a row of '
+                            f'{width} pixels {message.encoding}')
+    if height < 1 or width < 1 or size != row * height:
         raise ContractError(f'{topic}: data has {size} bytes, {width}×{height} {message.encoding} with step {row} '
-                            f'needs {max(row, width * channels * item) * height}')
+                            f'needs {row * height}')
     return np.ndarray((height, width, channels), element, memoryview(message.data).cast('B'),
                       strides=(row, channels * item, item))
 
