@@ -33,6 +33,7 @@ def main() -> int:
             file = Path(folder) / 'demo' / 'report.json'
             if file.is_file():
                 rows.append(json.loads(file.read_text()))
+    options.output.mkdir(parents=True, exist_ok=True)
     report.write_json(options.output / 'demo.json', {'machine': report.machine(), 'rows': rows})
     return max(codes)
 
