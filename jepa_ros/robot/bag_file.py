@@ -73,7 +73,8 @@ class BagFile:
     def flush(self) -> None:
         """Hand all that was written to the operating system, and have it begin to write that to the disk.
 
-        Left alone, it gathers gigabytes and writes them in bursts that leave no CPU time for the messages that come.
+        Left alone, it gathers gigabytes and writes them in bursts (1.5 GB/s in place of a steady 50 MB/s), and they
+        fill the page cache. This changes nothing about lost messages.
         """
         self._writer.flush()
         size = self._stream.tell()

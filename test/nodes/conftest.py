@@ -1,4 +1,5 @@
 """A whole running stack with a simulated robot, and a client that hears everything and pursues goals."""
+from functools import partial
 import time
 
 from dds_client import DdsClient
@@ -30,11 +31,21 @@ class Client(DdsClient):
     def __init__(self):
         super().__init__()
         self._heard: dict[str, list] = {topic: [] for topic in HEARD}
+        self._sent: dict[str, list] = {topic: [] for topic in HEARD}
         for topic, (kind, profile) in HEARD.items():
             self.node.create_subscription(
-                kind, topic, lambda m, h=self._heard[topic]: h.append((time.monotonic(), m)), profile)
+                kind, topic, partial(self._hear, self._heard[topic], self._sent[topic]), profile)
         self.actions = self.node.create_publisher(Action, 'action', qos.STREAM)
         self.goals = ActionClient(self.node, PursueGoal, 'pursue_goal')
+
+    def _hear(self, heard: list, sent: list, message, info) -> None:
+        now_s = time.monotonic()
+        heard.append((now_s, message))
+        sent.append((now_s - (time.time_ns() - info['source_timestamp']) * 1e-9, message))
+
+    def sent(self, topic: str, since: float) -> list:
+        """Messages of a topic that were sent after a moment of `time.monotonic()`, however late they came."""
+        return [message for wall, message in self._sent[topic] if wall >= since]
 
     def heard(self, topic: str, since: float = 0.0) -> list:
         """Messages of a topic that came after a moment of `time.monotonic()`."""

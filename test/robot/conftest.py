@@ -1,17 +1,14 @@
 """Bags made of real messages, and nodes in processes of their own."""
 from contextlib import contextmanager
 from pathlib import Path
-import signal
 import subprocess
 import sys
-import time
 
+from dds_client import DdsClient, end
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 import numpy as np
 import pytest
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
@@ -97,33 +94,11 @@ def process(module: str, log: Path, *ros_args: str, wrapper: tuple[str, ...] = (
     try:
         yield child
     finally:
-        if child.poll() is None:
-            child.send_signal(signal.SIGINT)
-            try:
-                child.wait(10)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        end(child)
 
 
-class Peer:
+class Peer(DdsClient):
     """A node of the test's own with its executor."""
-
-    def __init__(self, name: str = 'peer'):
-        self.context = rclpy.Context()
-        self.context.init()
-        self.node = rclpy.create_node(name, context=self.context)
-        self._executor = SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.node)
-
-    def wait(self, condition, what: str, timeout_s: float = 15.0, meanwhile=lambda: None):
-        """Spin until `condition()` is true and return its value; `meanwhile` is called every 20 ms."""
-        end_s = time.monotonic() + timeout_s
-        while not (value := condition()):
-            assert time.monotonic() < end_s, f'waited {timeout_s} s in vain for {what}'
-            meanwhile()
-            self._executor.spin_once(timeout_sec=0.02)
-        return value
 
     def hear(self, kind: type, topic: str, profile) -> list:
         """Messages of a topic, in the order they come."""
@@ -131,14 +106,9 @@ class Peer:
         self.node.create_subscription(kind, topic, heard.append, profile)
         return heard
 
-    def close(self) -> None:
-        self._executor.shutdown()
-        self.node.destroy_node()
-        self.context.try_shutdown()
-
 
 @pytest.fixture
 def peer(ros_domain):
-    made = Peer()
+    made = Peer('peer')
     yield made
     made.close()

@@ -1,11 +1,10 @@
 """A simulator in a process of its own, and a client that drives it over DDS."""
 from contextlib import contextmanager
-import signal
 import subprocess
 import sys
 import time
 
-from dds_client import DdsClient
+from dds_client import DdsClient, end
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
@@ -21,6 +20,8 @@ from jepa_ros.srv import ResetWorld
 
 class Client(DdsClient):
     """Hears all that the simulator says; lists of messages in the order they came."""
+
+    TIMEOUT_S = 10.0
 
     def __init__(self):
         super().__init__()
@@ -67,7 +68,6 @@ class Client(DdsClient):
         return point.x, point.y
 
 
-
 @contextmanager
 def simulator(environment: dict, **parameters):
     """Run the node with these parameters; a Client that already hears and is heard."""
@@ -82,12 +82,7 @@ def simulator(environment: dict, **parameters):
         yield client
     finally:
         client.close()
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 @pytest.fixture(scope='module')

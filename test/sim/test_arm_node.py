@@ -1,10 +1,9 @@
 """The arm behind its topics: trajectories over DDS move it, joint states and pictures come back."""
 import importlib.util
-import signal
 import subprocess
 import sys
 
-from dds_client import DdsClient
+from dds_client import DdsClient, end
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image, JointState
@@ -27,6 +26,8 @@ HIGH_UP = [0.0, -0.1, 0.0, -2.0, 0.0, 0.6, 0.0, 0.02]
 class Client(DdsClient):
     """Hears joint states and pictures, commands the arm."""
 
+    TIMEOUT_S = 30.0
+
     def __init__(self):
         super().__init__()
         self.joints, self.images = [], []
@@ -42,7 +43,6 @@ class Client(DdsClient):
         return self.wait(lambda: len(messages) >= count and messages[-1], 'messages')
 
 
-
 @pytest.fixture
 def arm(ros_domain):
     process = subprocess.Popen([sys.executable, '-m', 'jepa_ros.sim.node', '--ros-args', '-p', 'world:=arm',
@@ -53,12 +53,7 @@ def arm(ros_domain):
         yield client
     finally:
         client.close()
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def test_a_trajectory_moves_the_arm_which_joint_states_and_pictures_show(arm):

@@ -26,6 +26,8 @@ TOPICS = {'observation': (JointState, qos.SENSOR), 'sim/reward': (Float64, qos.S
 class Client(DdsClient):
     """Hears the topics of an environment; lists of messages by topic."""
 
+    TIMEOUT_S = 20.0
+
     def __init__(self):
         super().__init__()
         self.heard: dict[str, list] = {topic: [] for topic in TOPICS}
@@ -47,7 +49,6 @@ class Client(DdsClient):
         answer = self.resetting.call_async(ResetWorld.Request(**request))
         self.wait(answer.done, 'an answer to reset')
         return answer.result()
-
 
 
 @contextmanager
