@@ -2,6 +2,7 @@
 import json
 import math
 import threading
+import time
 
 from geometry_msgs.msg import Twist
 from hypothesis import given
@@ -195,6 +196,16 @@ class Watch:
             self.publishers |= {end.node_name for end in self._node.get_publishers_info_by_topic('cmd_vel')}
             self.looks += 1
 
+    def met(self, replay) -> None:
+        """Return when the replaying node and this one know of each other: DDS may take longer than the replay."""
+        def known() -> bool:
+            heard = [end.node_name for end in replay.get_subscriptions_info_by_topic('recorded/cmd_vel')]
+            return 'watch' in heard and replay.get_name() in self._node.get_node_names()
+        deadline = time.monotonic() + 20
+        while not known():
+            assert time.monotonic() < deadline, 'the nodes have not found each other'
+            time.sleep(0.02)
+
     def close(self) -> None:
         self._ending.set()
         self._thread.join()
@@ -214,7 +225,7 @@ def test_an_agent_in_the_shadow_answers_and_nothing_ever_reaches_the_actuator(ro
     from jepa_ros.evaluation import shadow_run
     watch, said = Watch(), []
     try:
-        figures = shadow_run.run(wanted(bag, random_model, tmp_path / 'out'), say=said.append)
+        figures = shadow_run.run(wanted(bag, random_model, tmp_path / 'out'), watch.met, said.append)
     finally:
         watch.close()
     assert watch.looks > 50 and watch.publishers == set(), 'somebody could have commanded the robot'
