@@ -185,7 +185,9 @@ class Scanner:
             return None
         opcode, length = RECORD.unpack_from(self.data, at)
         end = at + RECORD.size + length
-        known = opcode in _DATA or opcode in _INDEX or opcode >= FOREIGN
+        # where the index says a chunk, an attachment or metadata begins, any other record is a damaged one of these
+        foreign = opcode >= FOREIGN and at not in self._hints
+        known = opcode in _DATA or opcode in _INDEX or foreign
         return end if known and end <= self.scan.size else None
 
     def _next(self, at: int) -> int | None:

@@ -96,6 +96,20 @@ def test_messages_in_front_of_a_damage_and_behind_it_are_saved(plain_bag, tmp_pa
     assert repaired(bag).was_whole
 
 
+@pytest.mark.parametrize('opcode', [0x80, 0xac, 0xff])
+def test_a_chunk_that_looks_like_a_record_of_another_program_is_saved(plain_bag, tmp_path, opcode):
+    """One byte decides; the index at the end of the file knows better."""
+    bag = copy_of(plain_bag, tmp_path)
+    data = bytearray((bag / 'x.mcap').read_bytes())
+    at, chunks = 8, []
+    while len(chunks) < 2:
+        chunks += [at] * (data[at] == 6)
+        at += 9 + int.from_bytes(data[at + 1:at + 9], 'little')
+    data[chunks[1]] = opcode
+    (bag / 'x.mcap').write_bytes(data)
+    assert repaired(bag).messages >= COUNT - 1      # the one next to the damage does not count
+
+
 @given(share=st.floats(0.0, 0.75), junk=st.binary(min_size=40, max_size=3000) | st.integers(40, 3000).map(bytes))
 @settings(max_examples=25, deadline=None, phases=[Phase.generate],
           suppress_health_check=[HealthCheck.function_scoped_fixture])
