@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -10,7 +11,7 @@ from jepa_ros import checkpoint
 from jepa_ros.actor.actor import Actor
 from jepa_ros.actor.planners import PlannerConfig, PLANNERS
 from jepa_ros.actor.policy import Policy
-from jepa_ros.checkpoint import architecture_of, ModelCard
+from jepa_ros.checkpoint import ModelCard
 from jepa_ros.configurator.configurator import Configurator
 from jepa_ros.configurator.tasks import load_tasks
 from jepa_ros.cost.cost import Cost, Goal
@@ -18,7 +19,7 @@ from jepa_ros.cost.critic import Critic
 from jepa_ros.errors import CheckpointError, ConfigError
 from jepa_ros.memory.memory import Memory
 from jepa_ros.perception.perception import Perception
-from jepa_ros.robot.contract import RobotContract
+from jepa_ros.robot.contract import Observation, RobotContract
 from jepa_ros.world_model.hjepa import HJEPA, ModelConfig
 from jepa_ros.world_model.world_model import WorldModel
 
@@ -37,9 +38,10 @@ def _one_line(error: Exception | str) -> str:
 class Networks(nn.Module):
     """Everything with weights."""
 
-    def __init__(self, config: ModelConfig, policy_chunk: int = 8, policy_width: int = 256, critic_width: int = 256):
+    def __init__(self, config: ModelConfig, observations: Sequence[Observation], policy_chunk: int = 8,
+                 policy_width: int = 256, critic_width: int = 256):
         super().__init__()
-        self.world_model = HJEPA(config)
+        self.world_model = HJEPA(config, observations)
         self.policy = Policy(config.dim, config.action_dim, policy_chunk, policy_width)
         self.critic = Critic(config.dim, critic_width)
 
@@ -51,8 +53,9 @@ class Agent:
         self.networks, self.card, self.contract, self.device = networks.to(device).eval(), card, contract, device
         for parameter in networks.parameters():
             parameter.requires_grad_(False)
-        model, readouts = networks.world_model, list(contract.readout_names)
-        self.perception = Perception(model, contract.observations[0].key, readouts)
+        model = networks.world_model
+        readouts = list(contract.readout_names)[:model.config.readouts]     # an imported model may have none
+        self.perception = Perception(model, readouts)
         self.world_model = WorldModel(model, contract.control_period_s, contract.action_low, contract.action_high,
                                       list(contract.action_names), readouts)
         self.cost = Cost(model, readouts, networks.critic)
@@ -70,15 +73,13 @@ class Agent:
                config: ModelConfig | None = None, planners: Sequence[PlannerConfig] = DEFAULT_PLANNERS) -> 'Agent':
         """An agent with random weights that fits the contract; as many of `planners` as the model has levels."""
         if config is None:
-            o = contract.observations[0]
-            config = ModelConfig(image_shape=(o.height, o.width, 3), action_dim=len(contract.action_names),
-                                 readouts=len(contract.readout_names))
+            config = ModelConfig(action_dim=len(contract.action_names), readouts=len(contract.readout_names))
         torch.manual_seed(seed)
         card = ModelCard(name=name, contract_sha256=contract.sha256(), contract=contract.model_dump(mode='json'),
-                         architecture=architecture_of(config), goal_tolerance=0.02,
+                         architecture=config.model_dump(mode='json'), goal_tolerance=0.02,
                          planners=[dataclasses.asdict(p) for p in planners[:len(config.levels)]],
                          policy_chunk=planners[0].horizon)
-        return cls(Networks(config, card.policy_chunk), card, contract)
+        return cls(Networks(config, contract.observations, card.policy_chunk), card, contract)
 
     @classmethod
     def load(cls, model: str | Path, *, contract: RobotContract | None = None, device: str = 'auto') -> 'Agent':
@@ -91,7 +92,8 @@ class Agent:
             raise ConfigError(f'device {device!r} asked for, but no GPU is available to PyTorch here: choose cpu')
         try:
             own = contract or RobotContract.model_validate(card.contract)
-            networks = Networks(card.model_settings(), card.policy_chunk, card.policy_width, card.critic_width)
+            networks = Networks(card.model_settings(), own.observations, card.policy_chunk, card.policy_width,
+                                card.critic_width)
             for planner in card.planner_settings():
                 PLANNERS.get(planner.method)
         except _UNUSABLE as error:
@@ -119,9 +121,8 @@ class Agent:
 
     def warm_up(self) -> None:
         """Run every organ once, so that the first tick is as quick as the others. Leaves no trace in them."""
-        model = self.networks.world_model
-        state = self.perception.encode(
-            {self.contract.observations[0].key: torch.zeros(model.encoder.shape, dtype=torch.uint8).numpy()})
+        specs = self.networks.world_model.encoder.specs
+        state = self.perception.encode({key: np.zeros(spec.shape, spec.dtype) for key, spec in specs.items()})
         actor = self.new_actor()
         actor.configure(goal=Goal(levels=state.levels), budget_ms=10_000)
         for _ in range(3):

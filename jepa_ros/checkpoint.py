@@ -3,10 +3,8 @@
 The card says what the weights are: architecture, robot contract, normalisation, planner settings, the bags they were
 trained on with their hashes, the commands that make them again, and their figures.
 """
-import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
@@ -14,15 +12,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 import yaml
 
-from jepa_ros import paths
+from jepa_ros import checkpoint_v1, paths
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.errors import CheckpointError, ConfigError
 from jepa_ros.registry import nearest
 from jepa_ros.robot.contract import RobotContract
-from jepa_ros.world_model.hjepa import LevelConfig, ModelConfig
+from jepa_ros.robot.yaml_errors import first_error
+from jepa_ros.world_model.config import ModelConfig
 
 WEIGHTS, CARD = 'model.safetensors', 'model.yaml'
-FORMAT = 1
+FORMAT = 2
 
 
 class ModelCard(BaseModel):
@@ -48,24 +47,16 @@ class ModelCard(BaseModel):
     training: dict = Field(default_factory=dict)
 
     def model_settings(self) -> ModelConfig:
-        a: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in self.architecture.items()}
-        levels = tuple(LevelConfig(**level) for level in a.pop('levels'))
-        return ModelConfig(**a, levels=levels)
+        try:
+            return ModelConfig.model_validate(self.architecture)
+        except ValidationError as error:
+            raise ConfigError(first_error(error, '', 'architecture', ModelConfig)) from None
 
     def planner_settings(self) -> list[PlannerConfig]:
         levels = len(self.architecture['levels'])
         if len(self.planners) > levels:
             raise ConfigError(f'{len(self.planners)} planners for a model of {levels} level(s)')
         return [PlannerConfig(**p) for p in self.planners]
-
-
-def architecture_of(config: ModelConfig) -> dict:
-    """ModelConfig as plain YAML data."""
-    def plain(value):
-        if isinstance(value, (tuple, list)):
-            return [plain(v) for v in value]
-        return {k: plain(v) for k, v in value.items()} if isinstance(value, dict) else value
-    return plain(dataclasses.asdict(config))
 
 
 def find(model: str | Path) -> Path:
@@ -90,13 +81,14 @@ def read_card(folder: Path) -> ModelCard:
         data = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
         raise CheckpointError(f'{path}: cannot be read: {" ".join(str(error).split())}') from None
-    if isinstance(data, dict) and data.get('format', FORMAT) != FORMAT:     # first: another format has other fields
-        raise CheckpointError(f'{path}: format {data["format"]!r} is not known to this version (it reads {FORMAT}): '
-                              f'update jepa_ros')
     if not isinstance(data, dict):
         raise CheckpointError(f'{path}: holds no model card: copy the checkpoint again')
+    if data.get('format', FORMAT) not in (checkpoint_v1.FORMAT, FORMAT):    # first: another format has other fields
+        raise CheckpointError(f'{path}: format {data["format"]!r} is not known to this version (it reads up to '
+                              f'{FORMAT}): update jepa_ros')
     try:
-        return ModelCard.model_validate(data)
+        return ModelCard.model_validate(
+            checkpoint_v1.card(data) if data.get('format') == checkpoint_v1.FORMAT else data)
     except ValidationError as error:
         first = error.errors()[0]
         raise CheckpointError(f'{path}: {".".join(map(str, first["loc"])) or "file"}: {first["msg"]}') from None
@@ -119,10 +111,11 @@ def read(folder: Path, contract: RobotContract | None = None) -> tuple[ModelCard
     """Card and tensors; errors as in `verify`."""
     card, path = verify(folder, contract), folder / WEIGHTS
     try:
-        return card, load_file(path)
+        tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f'{path}: not a readable safetensors file '
                               f'({" ".join(str(error).split())}): copy it again') from None
+    return card, checkpoint_v1.tensors(card, tensors) if card.format == checkpoint_v1.FORMAT else tensors
 
 
 def check_writable(folder: Path) -> None:
@@ -143,7 +136,7 @@ def write(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCar
     partial = folder / (WEIGHTS + '.partial')
     try:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
-        card = card.model_copy(update={'sha256': sha256(partial)})
+        card = card.model_copy(update={'format': FORMAT, 'sha256': sha256(partial)})
         text = yaml.safe_dump(card.model_dump(mode='json'), sort_keys=False, allow_unicode=True, width=110)
         partial_card = folder / (CARD + '.partial')
         partial_card.write_text(text, encoding='utf-8')

@@ -1,17 +1,17 @@
 """Small parts that the tests of several organs share: a robot, networks that build in milliseconds, episodes."""
-import dataclasses
-
 from hypothesis import HealthCheck, settings
 import numpy as np
 import torch
-from torch import nn, Tensor
+from torch import Tensor
 
 from jepa_ros.agent import Agent
+from jepa_ros.perception.config import PerceptionConfig
 from jepa_ros.robot.contract import RobotContract
 from jepa_ros.robot.episode import Episode
 from jepa_ros.training.config import TrainingConfig
 from jepa_ros.training.data import EpisodeSet
 from jepa_ros.world_model.hjepa import HJEPA, LevelConfig, ModelConfig
+from jepa_ros.world_model.predictors import Predictor
 
 torch.set_num_threads(1)
 
@@ -44,26 +44,30 @@ def contract(text: str = CONTRACT) -> RobotContract:
     return RobotContract.parse(text)
 
 
+def perception(dim: int = 6, **changes) -> PerceptionConfig:
+    sensors = {'overhead': {'encoder': 'conv', 'options': {'channels': [4, 8]}}}
+    return PerceptionConfig.model_validate({'dim': dim, 'sensors': sensors} | changes)
+
+
 def model_config(levels: int | tuple[LevelConfig, ...] = 2, **changes) -> ModelConfig:
-    base = ModelConfig(image_shape=(16, 16, 3), action_dim=2, dim=6, channels=(4, 8), readouts=2,
-                       levels=LEVELS[:levels] if isinstance(levels, int) else levels)
-    return dataclasses.replace(base, **changes)
+    return ModelConfig(**{'perception': perception(), 'action_dim': 2, 'readouts': 2,
+                          'levels': LEVELS[:levels] if isinstance(levels, int) else levels} | changes)
 
 
 def model(levels: int | tuple[LevelConfig, ...] = 2, seed: int = 0, **changes) -> HJEPA:
     torch.manual_seed(seed)
-    return HJEPA(model_config(levels, **changes)).eval().requires_grad_(False)
+    return HJEPA(model_config(levels, **changes), contract().observations).eval().requires_grad_(False)
 
 
 def agent(levels: int = 2, seed: int = 0, **changes) -> Agent:
     return Agent.create(contract(), seed, 'tiny', model_config(levels, **changes))
 
 
-class Integrator(nn.Module):
+class Integrator(Predictor):
     """ŝ = s + gain · a: a world whose best plans are known."""
 
     def __init__(self, gain: float):
-        super().__init__()
+        super().__init__(2, 2)
         self.gain = gain
 
     def forward(self, s: Tensor, a: Tensor) -> Tensor:
@@ -73,7 +77,7 @@ class Integrator(nn.Module):
 def integrator_model(levels: int = 2) -> HJEPA:
     """A model of dimension 2 where s moves by 0.1·a each step; one step of a level is four of the level below."""
     configs = tuple(LevelConfig(period=4 ** i, macro_dim=2 if i else None, width=8) for i in range(levels))
-    made = model(configs, dim=2)
+    made = model(configs, perception=perception(2))
     for level, jepa in enumerate(made.levels):
         jepa.predictor = Integrator(0.1 * 4 ** level)
     return made
@@ -109,15 +113,16 @@ def episodes(lengths: list[int], seed: int = 0) -> EpisodeSet:
     return from_episodes(made, contract(), {'a': '00'})
 
 
+PLANNER = {'samples': 8, 'iterations': 2, 'horizon': 4, 'elites': 4}
+
+
 def training_config(**changes) -> TrainingConfig:
     """Two levels, a few updates; `changes` replace whole sections."""
     stage = {'updates': 60, 'batch': 16, 'window': 6, 'lr': 3e-3, 'warmup': 5}
-    planner = {'samples': 8, 'iterations': 2, 'horizon': 4, 'elites': 4}
     values = {
-        'architecture': {'channels': [4, 8], 'dim': 6, 'width': 32, 'upper_width': 32, 'macro_dim': 3,
-                         'periods': [1, 4]},
+        'perception': perception().model_dump(), 'levels': [{'width': 32}, {'period': 4, 'macro_dim': 3, 'width': 32}],
         'level0': stage, 'upper': stage | {'window': 3},
-        'collapse': {'min_effective_rank': 1.01, 'min_std': 0.01, 'max_inverse_error': 2.0},
-        'planners': [planner, planner],
+        'collapse': {'min_effective_rank': 1.01, 'min_std': 0.01, 'max_inverse_error': 9.0},
+        'planners': [PLANNER, PLANNER],
     }
     return TrainingConfig.model_validate(values | changes)

@@ -1,4 +1,5 @@
 """The actor organ: Mode-2 hierarchical planning with Mode-1 as proposal and fallback (LeCun §3.1, §4.7)."""
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 import time
@@ -14,6 +15,7 @@ from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.cost import Cost, CostSettings, Goal
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.perception import EncodedState
+from jepa_ros.world_model.predictors import Memory
 from jepa_ros.world_model.world_model import WorldModel
 
 REACTIVE, PLANNED = 1, 2
@@ -57,6 +59,10 @@ class Actor:
         self._generator = torch.Generator(self._world.device).manual_seed(self._seed)
         self._quickest_ms: float | None = None
         self._impasse = Impasse()
+        context = self._world.model.levels[0].context
+        # (state, action) pairs before the present state, for a predictor that looks back
+        self._past: deque[tuple[Tensor, Tensor]] | None = deque(maxlen=context - 1) if context > 1 else None
+        self._newest: Tensor | None = None
         self._way_out: Tensor | None = None     # (n, A) in −1…1, what is left of a way out of an impasse
 
     def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None, mode: str = 'auto',
@@ -81,7 +87,9 @@ class Actor:
         if self._settings is None:
             raise ConfigError('the actor has no goal: configure it first')
         settings, mode, budget_ms = self._settings
-        s = self._at_effect(state.levels[0].to(self._world.device), previous_action, delay_s)
+        levels = [level.to(self._world.device) for level in state.levels]
+        memory = self._remember(levels[0], previous_action)
+        s = self._at_effect(levels[0], previous_action, delay_s, memory)
         if mode == 'reactive':
             return self._react(s, settings, began, budget_ms, '')
         if mode == 'auto' and self._quickest_ms is not None and self._quickest_ms > budget_ms:
@@ -90,7 +98,7 @@ class Actor:
             return self._react(s, settings, began, budget_ms, reason)
         if self._way_out is not None and bool(torch.isfinite(s).all()):
             return self._leave(began, budget_ms)
-        plan = self._plan(s, settings, previous_action, began + budget_ms / 1e3)
+        plan = self._plan([s, *levels[1:]], settings, previous_action, memory, began + budget_ms / 1e3)
         if not torch.isfinite(plan.searches[0].energy[0]):
             self._warm = None
             return self._react(s, settings, began, budget_ms, 'every plan was refused (energy not finite): Mode-1')
@@ -114,22 +122,39 @@ class Actor:
         return Decision(actions[0], PLANNED, actions, latency_ms=(time.perf_counter() - began) * 1e3,
                         budget_ms=budget_ms, degradation='impasse: plans make no progress, exploring a way out')
 
-    def _at_effect(self, s: Tensor, previous_action: np.ndarray | None, delay_s: float) -> Tensor:
+    def _remember(self, s: Tensor, previous_action: np.ndarray | None) -> Memory | None:
+        """What a predictor that looks back knows of the past, of one robot (1, …); None for one that does not."""
+        if self._past is None:
+            return None
+        if previous_action is None:
+            self._past.clear()
+        elif self._newest is not None:
+            self._past.append((self._newest, self._world.scale_actions(previous_action)))
+        self._newest = s
+        if not self._past:
+            return None
+        states, actions = (torch.stack(column)[None] for column in zip(*self._past))
+        return self._world.model.levels[0].remember(states, actions)
+
+    def _at_effect(self, s: Tensor, previous_action: np.ndarray | None, delay_s: float,
+                   memory: Memory | None = None) -> Tensor:
         if previous_action is None or delay_s <= 0:
             return s
         share = min(1.0, delay_s / self._world.control_period_s)
-        ahead = self._world.model.levels[0].predict(s, self._world.scale_actions(previous_action))
+        action = self._world.scale_actions(previous_action)
+        ahead = self._world.model.levels[0].predict(s[None], action[None], memory=memory)[0]
         return s + share * (ahead - s)
 
-    def _plan(self, s: Tensor, settings: CostSettings, previous_action: np.ndarray | None,
-              deadline: float) -> HierarchyPlan:
+    def _plan(self, levels: list[Tensor], settings: CostSettings, previous_action: np.ndarray | None,
+              memory: Memory | None, deadline: float) -> HierarchyPlan:
         proposals = None
         if self._policy is not None and settings.goal_state is not None \
                 and self._policy.chunk == self._configs[0].horizon:
-            proposals = self._policy(s, settings.goal_state)[None, None]
+            proposals = self._policy(levels[0], settings.goal_state)[None, None]
         previous = None if previous_action is None else self._world.scale_actions(previous_action)
-        plan = self._hierarchy.plan(s[None], settings, warm_starts=self._warm, proposals=proposals,
-                                    previous_action=previous, generator=self._generator, deadline=deadline)
+        plan = self._hierarchy.plan([s[None] for s in levels], settings, warm_starts=self._warm, proposals=proposals,
+                                    previous_action=previous, memory=memory, generator=self._generator,
+                                    deadline=deadline)
         # Level 0 moves on by one step a tick; the levels above start a new period from the newest state.
         low = plan.searches[0].actions
         self._warm = (torch.cat([low[:, 1:], low[:, -1:]], 1), *(x.actions for x in plan.searches[1:]))

@@ -1,11 +1,24 @@
-"""`jepa-ros eval`: success, time, collisions and latency over many episodes. Needs no ROS and no display."""
+"""`jepa-ros eval`: success, time, collisions and latency over many episodes. Needs no ROS and no display.
+
+Alone it drives a simulated robot; `open` (eval_open.py) judges predictions of recordings, `gym` (eval_gym.py) any
+environment of Gymnasium.
+"""
 import dataclasses
 from pathlib import Path
 
 import typer
 
+from jepa_ros.cli.eval_gym import eval_gym
+from jepa_ros.cli.eval_open import eval_open
 
-def eval(   # noqa: A001  the command's name
+eval = typer.Typer(invoke_without_command=True)     # noqa: A001  the command's name
+eval.command('open')(eval_open)
+eval.command('gym')(eval_gym)
+
+
+@eval.callback()
+def eval_world(
+    context: typer.Context,
     model: str = typer.Option('two_rooms', help='Checkpoint: the name of a shipped model, or the path of a folder.'),
     world: str = typer.Option('two_rooms', help='Name of a file in config/worlds, or the path of a YAML file.'),
     episodes: int = typer.Option(100, min=1, max=100_000, help='Number of starts and goals, in opposite rooms.'),
@@ -22,7 +35,11 @@ def eval(   # noqa: A001  the command's name
     """Drive many episodes in lockstep with a simulated robot and print the figures.
 
     Example: jepa-ros eval model=models/mine episodes=20 world=two_rooms_random_door
+
+    On recordings: jepa-ros eval open models/mine data=bags/mine. In other worlds: jepa-ros eval gym PointMaze_UMaze-v3
     """
+    if context.invoked_subcommand is not None:
+        return 0
     from jepa_ros.evaluation import closed_loop, report
 
     report.check_writable(json)

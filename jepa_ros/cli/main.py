@@ -29,7 +29,8 @@ COMMANDS = {
     'robot': 'Robot contracts: check one against a bag or live topics, draft one from a bag, list them.',
     'dataset': 'Training stores: build one from bags, check it, list it, export it.',
     'train': 'Train a model from bags.',
-    'eval': 'Measure success, latency and collisions over many episodes.',
+    'eval': 'Measure success and latency in a world, prediction of recordings (open), or in any environment (gym).',
+    'model': 'Models: import one of other software, export one for it, list what is in one.',
 }
 KEY_VALUE_COMMANDS = frozenset({'up', 'sim', 'record', 'demo', 'eval'})
 
@@ -69,7 +70,7 @@ def key_values_to_options(function: Callable, args: Sequence[str]) -> list[str]:
     Raises ConfigError for a key that `function` has no parameter for, naming the nearest one.
     """
     options = typing.get_type_hints(function)
-    names = list(inspect.signature(function).parameters)
+    names = [name for name in inspect.signature(function).parameters if options.get(name) is not typer.Context]
     out: list[str] = []
     for arg in args:
         match = _KEY_VALUE.match(arg)
@@ -93,6 +94,9 @@ def _run(argv: list[str]):
                 app.command(name)(function)
             if name in KEY_VALUE_COMMANDS:
                 at = argv.index(name) + 1
+                if isinstance(function, typer.Typer):
+                    function, below = _addressed(function, argv[at:])
+                    at += below
                 argv = argv[:at] + key_values_to_options(function, argv[at:])
         else:
             app.command(name, help=description)(_root_placeholder)
@@ -100,6 +104,14 @@ def _run(argv: list[str]):
         raise ConfigError(f"unknown command '{command}'{nearest(command, COMMANDS)}; "
                           f'commands are {", ".join(COMMANDS)}')
     return app(argv or ['--help'], prog_name='jepa-ros', standalone_mode=False)
+
+
+def _addressed(group: typer.Typer, args: Sequence[str]) -> tuple[Callable, int]:
+    """The function of a group that `args` are for, and how many of them name it: 1 for a command, 0 for the group."""
+    commands = {command.name: command.callback for command in group.registered_commands}
+    if args and args[0] in commands:
+        return commands[args[0]], 1
+    return group.registered_callback.callback, 0
 
 
 def _print_version(wanted: bool) -> None:

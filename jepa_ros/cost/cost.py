@@ -22,8 +22,13 @@ class CostSettings:
     """One consistent set of weights and goal; replaced as a whole, so that a planner thread never sees half."""
 
     weights: dict[str, float]
-    goal_state: Tensor | None = None        # (D,)
+    goal_levels: tuple[Tensor, ...] = ()    # (D_l,) or (B, D_l), level 0 first
     goal_readouts: Tensor | None = None     # (R,) standardised, NaN where nothing is asked
+
+    @property
+    def goal_state(self) -> Tensor | None:
+        """The goal at level 0."""
+        return self.goal_levels[0] if self.goal_levels else None
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,14 @@ class Cost:
         for name, value in (weights or {}).items():
             self._check_weight(name, value)
             chosen[name] = float(value)
-        state = goal.levels[-1] if goal and goal.levels else None
-        if state is not None and state.shape[-1] != self._model.config.dim:
-            raise CostError(f'goal state has {state.shape[-1]} numbers, this model has {self._model.config.dim}: '
-                            f'encode the goal with the same checkpoint')
-        return CostSettings(chosen, state, self._goal_readouts(goal))
+        levels = tuple(goal.levels) if goal else ()
+        if len(levels) == 1 and levels[0].shape[-1] == self._model.config.dim:
+            levels = self._model.still(levels[0])       # a goal of level 0: to stand still there
+        found, wanted = tuple(s.shape[-1] for s in levels), self._model.config.dims
+        if levels and found != wanted:
+            raise CostError(f'goal state has {_sizes(found)} numbers, this model has {_sizes(wanted)}: encode the goal '
+                            'with the same checkpoint')
+        return CostSettings(chosen, levels, self._goal_readouts(goal))
 
     def _check_weight(self, name: str, value: float) -> None:
         if name not in self.term_names:
@@ -99,18 +107,20 @@ class Cost:
         return (values.to(mean.device) - mean) / std
 
     def energy(self, states: Tensor, actions: Tensor | None, settings: CostSettings | None = None,
-               previous_action: Tensor | None = None) -> Tensor:
-        """states (..., T, D), actions (..., T, A) in −1…1 or None -> weighted energy summed over steps (...).
+               previous_action: Tensor | None = None, level: int = 0) -> Tensor:
+        """states (..., T, D_l) of `level`, actions (..., T, A) in −1…1 or None -> weighted energy over all steps (...).
 
-        Differentiable in states and actions. Terms of weight 0 are not computed.
+        Differentiable in states and actions. Terms of weight 0 are not computed. The critic knows the states of level 0
+        only, and says nothing about a level that has a state space of its own.
         """
         settings = settings or self.settings
-        context = self._context(settings, previous_action)
+        context = self._context(settings, previous_action, level)
         total = states.new_zeros(states.shape[:-2])
         for name, term in self._terms.items():
             if settings.weights[name] > 0:
                 total = total + settings.weights[name] * term.function(states, actions, context).sum(-1)
-        if settings.weights.get(CRITIC, 0) > 0 and settings.goal_state is not None:
+        known = not any(each.pooled for each in self._model.config.levels[1:level + 1])
+        if known and settings.weights.get(CRITIC, 0) > 0 and settings.goal_state is not None:
             total = total + settings.weights[CRITIC] * self._beyond(states, context)
         return total
 
@@ -122,7 +132,7 @@ class Cost:
 
     def action_settings(self, settings: CostSettings) -> CostSettings:
         """The same weights without goal: what a lower level pays besides its subgoal."""
-        return replace(settings, goal_state=None, goal_readouts=None)
+        return replace(settings, goal_levels=(), goal_readouts=None)
 
     @torch.no_grad()
     def evaluate(self, states: Tensor, actions: Tensor | None = None) -> EnergyReport:
@@ -140,9 +150,13 @@ class Cost:
             terms.append(TermValue(CRITIC, False, False, settings.weights[CRITIC], float(per_step.sum()), per_step))
         return EnergyReport(tuple(terms), sum(t.weight * t.value for t in terms))
 
-    def _context(self, settings: CostSettings, previous_action: Tensor | None) -> Context:
+    def _context(self, settings: CostSettings, previous_action: Tensor | None, level: int = 0) -> Context:
         # one goal (D,), or one per problem (B, D) for states (B, N, T, D)
-        goal = settings.goal_state
+        goal = settings.goal_levels[level] if settings.goal_levels else None
         if goal is not None and goal.dim() == 2:
             goal = goal[:, None, None]
-        return Context(goal, settings.goal_readouts, self._model.levels[0].readout, previous_action)
+        return Context(goal, settings.goal_readouts, self._model.readout_of(level), previous_action)
+
+
+def _sizes(dims: tuple[int, ...]) -> str:
+    return str(dims[0]) if len(set(dims)) == 1 else ' + '.join(map(str, dims))

@@ -17,6 +17,7 @@ from jepa_ros.energy.latent_inference import Inferred
 NAT = 1 / math.log(2)       # bits in a nat
 IGNORED_SPREAD = 0.01       # of the targets' variance: less than this, samples of z make no visible difference
 IGNORED_BITS = 0.05         # less than one yes-or-no in twenty pairs
+CONTRASTED = 256            # pairs whose contrast is looked at: the search for the least energy takes its time
 FLAT_CONTRAST = 0.1         # of the distance between two targets: less, and a wrong y is as good as the right one
 ACTIVE_VARIANCE = 0.01      # Burda, Grosse & Salakhutdinov 2016: a unit below it is inactive
 
@@ -96,13 +97,18 @@ class LatentUsage:
 
 @torch.no_grad()
 def latent_usage(energy: LatentEnergy, infer: Callable[[LatentEnergy], Inferred], samples: Tensor,
-                 bits: Callable[[Tensor], Tensor]) -> LatentUsage:
-    """Usage over pairs s (N, D), N ≥ 2, in any order but not sorted by similarity.
+                 bits: Callable[[Tensor], Tensor], least: Callable[[LatentEnergy], Inferred] | None = None
+                 ) -> LatentUsage:
+    """Usage over pairs s (N, D), N ≥ 2: of several episodes one after the other, or in any order.
 
     `infer` finds codes; `samples` (N, M, Z) are z drawn from the prior (`Latent.sample`); `bits` measures codes.
+    `least` finds the least energy of any z, by default `infer`: an encoder that never met a wrong s' proposes no z for
+    it, and would let a flat energy look sharp.
     """
+    least, some = (infer, energy) if least is None else (least, energy.some(CONTRASTED))
     found = infer(energy)
-    wrong = replace(energy, target=energy.target.roll(1, 0))
+    # half of the batch away: the pair before is often the same episode one step earlier, and its s' this pair's own s
+    wrong = replace(some, target=some.target.roll(len(some.target) // 2, 0))
     wide = energy.repeat(samples.shape[1])
     predictions = energy.predict(wide.s, wide.a, samples)           # (N, M, D)
     drawn = energy.distance(wide.target, predictions).mean()
@@ -111,8 +117,8 @@ def latent_usage(energy: LatentEnergy, infer: Callable[[LatentEnergy], Inferred]
         bits=bits(found.code),
         gain=1 - energy.misfit(found.code).mean() / drawn.clamp_min(tiny),
         spread=predictions.var(1, unbiased=False).mean() / energy.target.var(0, unbiased=False).mean().clamp_min(tiny),
-        contrast=(infer(wrong).energy - found.energy).mean()
-        / energy.distance(wrong.target, energy.target).mean().clamp_min(tiny))
+        contrast=(least(wrong).energy - least(some).energy).mean()
+        / energy.distance(wrong.target, some.target).mean().clamp_min(tiny))
 
 
 def verdict(usage: dict[str, float], capacity_bits: float) -> list[str]:

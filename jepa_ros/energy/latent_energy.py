@@ -72,6 +72,12 @@ class LatentEnergy:
         """E (...) of codes (..., C), differentiable in the code and in the weights of Pred."""
         return self.smooth(code) + self.rough(code)
 
+    def some(self, count: int) -> 'LatentEnergy':
+        """The same energy of at most `count` of N pairs, evenly chosen."""
+        chosen = slice(None, None, max(1, -(-len(self.s) // count)))
+        prior, noise = (None if tensor is None else tensor[chosen] for tensor in (self.prior, self.noise))
+        return replace(self, s=self.s[chosen], a=self.a[chosen], target=self.target[chosen], prior=prior, noise=noise)
+
     def repeat(self, count: int) -> 'LatentEnergy':
         """The same energy for `count` codes of each pair: takes (..., count, C), gives (..., count). Copies nothing."""
         return replace(

@@ -111,6 +111,7 @@ def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings,
     world.reset(task.seed, task.values)
     shown = agent.perception.encode(percept(agent, goal_image(world, *task.goal)))
     configured = agent.configurator.start(Goal(levels=shown.levels), settings.task, settings.max_time_s, world.time_s)
+    agent.perception.reset()
     agent.actor.reset()
     agent.actor.configure(goal=configured.goal, weights=configured.weights, mode=settings.mode or configured.mode,
                           budget_ms=settings.budget_ms)
@@ -119,7 +120,7 @@ def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings,
     while True:
         if reached_s is None and math.dist(world.pose, task.goal) <= TOLERANCE_M:
             reached_s, reached_at = world.time_s, len(path)
-        state = agent.perception.encode(percept(agent, world.image()))
+        state = agent.perception.observe(percept(agent, world.image()))
         judged = agent.configurator.observe(state, world.time_s).outcome == 'success'
         if judged or world.time_s >= settings.max_time_s - 1e-6:
             break

@@ -67,7 +67,7 @@ class BackboneEncoder(ImageEncoder):
     def read(self, embedding: Tensor, task: Tensor | None = None) -> Tensor:
         """Frozen embedding (B, E) -> s (B, dim): the trained part."""
         x = self.hidden(self.norm(embedding.to(self.head.weight.dtype)))
-        x = modulated(self.films, 0, x, token(task, self.task_dim, len(x), x))
+        x = modulated(self.films, 0, x, token(task, self.task_dim, x.shape[0], x))
         return self.head(nn.functional.silu(x))
 
     def forward(self, images: Tensor, task: Tensor | None = None) -> Tensor:

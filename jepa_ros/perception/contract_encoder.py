@@ -19,6 +19,11 @@ from jepa_ros.robot.contract import Observation
 _ANGLES = ('yaw', 'roll', 'pitch')      # what `robot/adapters/fields.py` derives from a quaternion, in rad
 
 
+def angles_of(spec: TensorSpec) -> tuple[int, ...]:
+    """Which numbers of a vector are angles that wrap."""
+    return tuple(i for i, name in enumerate(spec.names) if name.rpartition('.')[2] in _ANGLES)
+
+
 @dataclass(frozen=True)
 class ParameterCount:
     """Numbers that training changes, and numbers of frozen backbones."""
@@ -71,8 +76,7 @@ class ContractEncoder(nn.Module):
         spec = self.specs[key]
         options = dict(sensor.options)
         if sensor.encoder in ('', 'mlp') and len(spec.shape) == 1:
-            options.setdefault('angles', tuple(
-                i for i, name in enumerate(spec.names) if name.rpartition('.')[2] in _ANGLES))
+            options.setdefault('angles', angles_of(spec))
         try:
             return build_encoder(sensor.encoder, spec.shape, dim, self.task_dim, options,
                                  integers=spec.dtype == np.uint8)
@@ -115,7 +119,7 @@ class ContractEncoder(nn.Module):
                 x = percepts[key].flatten(0, len(lead) - 1)
             else:
                 kind = torch.uint8 if spec.dtype == np.uint8 else torch.float32
-                x = torch.zeros((len(flags), *spec.shape), dtype=kind, device=device)
+                x = torch.zeros((flags.shape[0], *spec.shape), dtype=kind, device=device)
             embeddings.append(self.sensors[f'sensor_{key}'](x, flags[:, index], task))
         s = embeddings[0] if self.fusion is None else self.fusion(embeddings, task)
         return s.unflatten(0, lead)

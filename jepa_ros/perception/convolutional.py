@@ -13,6 +13,17 @@ from jepa_ros.perception.base import ENCODERS, ImageEncoder
 from jepa_ros.perception.modulation import films, modulated, token
 
 
+class Strided(nn.Conv2d):
+    """A convolution that does not stride along a side of one pixel: the result is the same.
+
+    With a stride there, oneDNN leaves a part of the weights' gradient in bfloat16 unwritten (PyTorch 2.13 on a CPU).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        stride = [min(step, size) for step, size in zip(self.stride, x.shape[2:])]
+        return nn.functional.conv2d(x, self.weight, self.bias, stride, self.padding)
+
+
 class _Residual(nn.Module):
     """x + conv(relu(conv(relu(x))))."""
 
@@ -49,7 +60,7 @@ class ImpalaEncoder(ImageEncoder):
 
     def forward(self, images: Tensor, task: Tensor | None = None) -> Tensor:
         x = self.pixels(images, self.head.weight.dtype)
-        task = token(task, self.task_dim, len(x), x)
+        task = token(task, self.task_dim, x.shape[0], x)
         for index, section in enumerate(self.sections):
             x = modulated(self.films, index, section(x), task)
         return self.head(torch.relu(x).flatten(1))
@@ -64,7 +75,7 @@ class _Basic(nn.Module):
 
     def __init__(self, before: int, after: int, stride: int):
         super().__init__()
-        self.first = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.first = Strided(before, after, 3, stride, 1, bias=False)
         self.first_norm = _norm(after)
         self.second = nn.Conv2d(after, after, 3, 1, 1, bias=False)
         self.second_norm = _norm(after)
@@ -113,7 +124,7 @@ class ResNetEncoder(ImageEncoder):
 
     def forward(self, images: Tensor, task: Tensor | None = None) -> Tensor:
         x = self.stem(self.pixels(images, self.head.weight.dtype))
-        task = token(task, self.task_dim, len(x), x)
+        task = token(task, self.task_dim, x.shape[0], x)
         for index, stage in enumerate(self.stages):
             x = modulated(self.films, index, stage(x), task)
         return self.head(x.mean((2, 3)) if self.pool == 'mean' else x.flatten(1))

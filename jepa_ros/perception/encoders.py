@@ -3,13 +3,16 @@
 Two small ones for images are here; importing this module registers the others too.
 """
 import math
+from typing import Annotated
 
+from pydantic import Field, PositiveInt
 import torch
 from torch import nn, Tensor
 
 from jepa_ros.errors import ConfigError
-from jepa_ros.perception import backbone_encoder, convolutional, ranges, vectors, vit  # noqa: F401  (they register)
+from jepa_ros.perception import backbone_encoder, convolutional, lewm_vit, ranges, vectors, vit  # noqa: F401
 from jepa_ros.perception.base import ENCODERS, IMAGE
+from jepa_ros.perception.convolutional import Strided
 from jepa_ros.perception.modulation import films, modulated, token
 
 __all__ = ['ConvEncoder', 'ENCODERS', 'PatchEncoder']
@@ -24,7 +27,7 @@ class _Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, residual: bool):
         super().__init__()
-        self.down = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+        self.down = Strided(inputs, outputs, 3, stride=2, padding=1)
         self.norm = nn.GroupNorm(_groups(outputs), outputs)
         self.residual = nn.Conv2d(outputs, outputs, 3, padding=1) if residual else None
 
@@ -45,7 +48,7 @@ class ConvEncoder(nn.Module):
 
     KINDS = (IMAGE,)
 
-    def __init__(self, shape: tuple[int, int, int], dim: int, channels: tuple[int, ...] = (32, 64, 96, 96),
+    def __init__(self, shape: tuple[int, int, int], dim: int, channels: tuple[PositiveInt, ...] = (32, 64, 96, 96),
                  residual: bool = True, task_dim: int = 0):
         super().__init__()
         height, width, inputs = shape
@@ -71,7 +74,7 @@ class ConvEncoder(nn.Module):
     def forward(self, images: Tensor, task: Tensor | None = None) -> Tensor:
         if not images.is_floating_point():
             images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) / 255 - self.mean) / self.std
-        task = token(task, self.task_dim, len(images), self.mean)
+        task = token(task, self.task_dim, images.shape[0], self.mean)
         if task is None:
             return self.head(self.stages(images).flatten(1))
         for index, stage in enumerate(self.stages):
@@ -90,8 +93,9 @@ class PatchEncoder(nn.Module):
 
     KINDS = (IMAGE,)
 
-    def __init__(self, shape: tuple[int, int, int], dim: int, channels: tuple[int, ...] = (48, 96, 96),
-                 patch: int = 4, task_dim: int = 0):
+    def __init__(self, shape: tuple[int, int, int], dim: int,
+                 channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (48, 96, 96),
+                 patch: PositiveInt = 4, task_dim: int = 0):
         super().__init__()
         height, width, inputs = shape
         self.shape, self.dim, self.task_dim, self.patch = tuple(shape), dim, task_dim, patch

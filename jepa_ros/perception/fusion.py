@@ -75,7 +75,7 @@ class AttentionFusion(nn.Module):
 
     def forward(self, embeddings: list[Tensor], task: Tensor | None = None) -> Tensor:
         x = torch.stack([inputs(e) for inputs, e in zip(self.inputs, embeddings)], 1) + self.sensors
-        x = torch.cat([self.state.expand(len(x), -1, -1).to(x.dtype), x], 1)
+        x = torch.cat([self.state.expand(x.shape[0], -1, -1).to(x.dtype), x], 1)
         for block in self.blocks:
             x = block(x, task)
         return self.head(self.norm(x[:, 0]))

@@ -16,6 +16,7 @@ from ..runtime.organ_node import OrganNode
 from ..runtime.process import run
 
 IMAGE = 'sensor_msgs/msg/Image'
+MAX_GAP_PERIODS = 1.5     # percepts further apart are not one step: what was before them is forgotten
 
 
 class PerceptionNode(OrganNode):
@@ -26,6 +27,7 @@ class PerceptionNode(OrganNode):
     def connect(self) -> None:
         """Subscribe to the sensors."""
         self._skipped = 0
+        self._observed_ns = 0
         self._state = self.publish(State, 'state')
         self._live = LiveIngest(self, self.contract, self._on_percepts, self.agent.perception.intake(to_array))
         self.serve(Encode, 'encode', self._on_encode)
@@ -39,10 +41,14 @@ class PerceptionNode(OrganNode):
         self._live.check()
 
     def _on_percepts(self, percepts: list[Percept]) -> None:
-        """Encode the newest percept; older ones that came with it are of no use to a robot that has to catch up."""
+        """Encode the newest percept; older ones that came with it matter only to levels that look back."""
         started = time.monotonic()
-        percept = percepts[-1]
-        state = self.agent.perception.encode(percept.values)
+        perception, percept = self.agent.perception, percepts[-1]
+        for each in percepts if perception.looks_back else (percept,):
+            if each.stamp_ns - self._observed_ns > MAX_GAP_PERIODS * self.contract.control_period_s * 1e9:
+                perception.reset()
+            self._observed_ns = each.stamp_ns
+            state = perception.observe(each.values, each.valid)
         header = Header(stamp=time_message(percept.stamp_ns), frame_id=self._live.ingest.frame_id)
         self._state.publish(state_message(state, self.agent.model_id, header))
         self.health.figures['encode_ms'] = f'{(time.monotonic() - started) * 1e3:.1f}'

@@ -1,5 +1,6 @@
 """The perception organ: percept -> state at every level, with readouts (LeCun §2, §4.4, §4.5.2)."""
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,12 +8,15 @@ import torch
 from torch import Tensor
 
 from jepa_ros.errors import ContractError
+from jepa_ros.perception.base import IMAGE
 from jepa_ros.world_model.hjepa import HJEPA
+
+Percept = Mapping[str, np.ndarray | Tensor]
 
 
 @dataclass(frozen=True)
 class EncodedState:
-    """s of one percept; levels share one state space, so every entry is the same tensor until Enc_2 is learned."""
+    """s of one moment. Levels that share a state space hold the same tensor."""
 
     levels: tuple[Tensor, ...]      # each (D_l,) float32
     readouts: dict[str, float]
@@ -21,36 +25,85 @@ class EncodedState:
 class Perception:
     """Encodes percepts given as arrays, one robot at a time."""
 
-    def __init__(self, model: HJEPA, key: str, readout_names: list[str]):
-        self._model, self._key, self._readout_names = model, key, readout_names
+    def __init__(self, model: HJEPA, readout_names: list[str]):
+        self._model, self._readout_names = model, readout_names
+        self._specs = model.encoder.specs
+        self.reset()
+
+    @property
+    def looks_back(self) -> bool:
+        """What was observed before matters to the state of now."""
+        return any(n > 1 for n in self._model.windows)
+
+    def reset(self) -> None:
+        """Forget what was observed: what comes next has nothing to do with it."""
+        spans = [1 + (n - 1) * below.period for n, below in zip(self._model.windows[1:], self._model.levels)]
+        self._past: list[deque[Tensor]] = [deque(maxlen=span) for span in spans]    # states of the level below
 
     @torch.inference_mode()
-    def encode(self, percept: dict[str, np.ndarray | Tensor]) -> EncodedState:
-        """percept[key] (H, W, C) uint8 as the contract says; ContractError when it is not.
+    def encode(self, percept: Percept, valid: Mapping[str, bool] | None = None) -> EncodedState:
+        """State of one percept alone, as if the world stood still in it: of a goal, for one.
 
-        Or a (C, H, W) float32 tensor from `intake`, normalised already.
+        percept[key] is an array as `robot/adapters` shape it, or an image (C, H, W) float32 from `intake`, normalised
+        already. Sensors that may be missing are left out or marked in `valid`. ContractError for what does not fit.
         """
-        image, shape = percept.get(self._key), self._model.encoder.shape
-        if image is None:
-            raise ContractError(f'percept has no {self._key!r}: it holds {", ".join(percept) or "nothing"}')
-        if isinstance(image, Tensor):
-            return self.state(self._model.encode(image[None])[0].float())
-        if image.shape != shape or image.dtype != np.uint8:
-            raise ContractError(f'percept {self._key!r} is {image.dtype} {image.shape}: this model takes uint8 {shape}')
-        device = self._model.readout_mean.device
-        s = self._model.encode(torch.from_numpy(np.ascontiguousarray(image))[None].to(device))[0].float()
-        return self.state(s)
+        return self.state(self._encode(percept, valid))
 
-    def intake(self, convert: Callable) -> Callable:
-        """`convert(stream, message)` of the robot's adapters, or one that leaves images on this model's GPU."""
-        encoder, device = self._model.encoder, self._model.readout_mean.device
-        if device.type != 'cuda':
-            return convert
-        from jepa_ros.robot.adapters.gpu import gpu_or
-        return gpu_or(convert, encoder.mean.flatten().tolist(), encoder.std.flatten().tolist(), device.index or 0)
+    @torch.inference_mode()
+    def observe(self, percept: Percept, valid: Mapping[str, bool] | None = None) -> EncodedState:
+        """State of the newest percept, one control step after the last one observed.
+
+        Levels with an encoder of their own look back over their period; before a whole period has been observed, the
+        world is taken to have stood still before (LeCun §4.6, Fig. 15).
+        """
+        s = self._encode(percept, valid)
+        levels = [s]
+        for level, past in enumerate(self._past, 1):
+            past.append(levels[-1])
+            n, spacing = self._model.windows[level], self._model.levels[level - 1].period
+            if n == 1:
+                levels.append(levels[-1])
+                continue
+            window = [past[max(0, len(past) - 1 - k * spacing)] for k in reversed(range(n))]
+            levels.append(self._model.pool(level, torch.stack(window)))
+        return EncodedState(tuple(levels), self._readouts(s))
 
     @torch.inference_mode()
     def state(self, s: Tensor) -> EncodedState:
-        """Level-0 state (D,) with its readouts and the levels above."""
-        readouts = self._model.readouts(s).tolist() if self._readout_names else []
-        return EncodedState((s,) * len(self._model.levels), dict(zip(self._readout_names, readouts)))
+        """Level-0 state (D,) with its readouts and the levels above, the world standing still."""
+        return EncodedState(self._model.still(s), self._readouts(s))
+
+    def intake(self, convert: Callable) -> Callable:
+        """`convert(stream, message)` of the robot's adapters, or one that leaves images on this model's GPU."""
+        device = self._model.readout_mean.device
+        if device.type != 'cuda':
+            return convert
+        from jepa_ros.robot.adapters.gpu import gpu_or
+        encoders = {key: self._model.encoder.encoder(key) for key in self._specs}
+        there = {key: gpu_or(convert, encoder.mean.flatten().tolist(), encoder.std.flatten().tolist(),
+                             device.index or 0)
+                 for key, encoder in encoders.items() if IMAGE in encoder.KINDS}
+        return lambda stream, message: there.get(getattr(stream, 'key', None), convert)(stream, message)
+
+    def _encode(self, percept: Percept, valid: Mapping[str, bool] | None) -> Tensor:
+        device = self._model.readout_mean.device
+        for key in self._specs:
+            if key not in percept and key not in self._model.encoder.optional:
+                raise ContractError(f'percept has no {key!r}: it holds {", ".join(percept) or "nothing"}')
+        tensors = {key: self._tensor(key, value).to(device)[None] for key, value in percept.items()
+                   if key in self._specs}
+        flags = {key: torch.tensor([bool(flag)], device=device) for key, flag in (valid or {}).items()
+                 if key in tensors}
+        return self._model.encode(tensors, flags)[0].float()
+
+    def _tensor(self, key: str, value: np.ndarray | Tensor) -> Tensor:
+        spec = self._specs[key]
+        if isinstance(value, Tensor):
+            return value
+        if value.shape != tuple(spec.shape) or value.dtype != spec.dtype:
+            raise ContractError(f'percept {key!r} is {value.dtype} {value.shape}: this model takes '
+                                f'{np.dtype(spec.dtype)} {tuple(spec.shape)}')
+        return torch.from_numpy(np.ascontiguousarray(value))
+
+    def _readouts(self, s: Tensor) -> dict[str, float]:
+        return dict(zip(self._readout_names, self._model.readouts(s).tolist())) if self._readout_names else {}

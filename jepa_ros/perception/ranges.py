@@ -51,7 +51,7 @@ class ScanEncoder(_Masked):
 
     def forward(self, scans: Tensor, task: Tensor | None = None) -> Tensor:
         x = self.masked(scans, self.head.weight.dtype)
-        task = token(task, self.task_dim, len(x), x)
+        task = token(task, self.task_dim, x.shape[0], x)
         for index, (stage, norm) in enumerate(zip(self.stages, self.norms)):
             x = torch.relu(norm(stage(self._padded(x))))
             x = modulated(self.films, index, x, task)

@@ -38,7 +38,7 @@ class VectorEncoder(SensorEncoder):
             angles = vectors.float()[:, self.angles]
             x = torch.cat([x, angles.sin(), angles.cos()], 1)
         x = x.to(self.head.weight.dtype)
-        task = token(task, self.task_dim, len(x), x)
+        task = token(task, self.task_dim, x.shape[0], x)
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms)):
             x = nn.functional.silu(modulated(self.films, index, norm(layer(x)), task))
         return self.head(x)

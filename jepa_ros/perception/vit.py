@@ -65,9 +65,9 @@ class ViTEncoder(ImageEncoder):
 
     def forward(self, images: Tensor, task: Tensor | None = None) -> Tensor:
         x = self.embed(self._patches(self.pixels(images, self.head.weight.dtype)))
-        task = token(task, self.task_dim, len(x), x)
+        task = token(task, self.task_dim, x.shape[0], x)
         if self.cls is not None:
-            x = torch.cat([self.cls.expand(len(x), -1, -1).to(x.dtype), x], 1)
+            x = torch.cat([self.cls.expand(x.shape[0], -1, -1).to(x.dtype), x], 1)
         x = x + self.positions
         for block in self.blocks:
             x = block(x, task)

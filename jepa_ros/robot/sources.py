@@ -1,21 +1,28 @@
 """Where a robot contract comes from when none is named: the recordings and stores themselves (design §7)."""
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..errors import BagError, ContractError
 from .bag_open import open_bag
 from .contract import RobotContract
 
 
-def contract_of(sources: list[Path], robot: str = '') -> RobotContract:
-    """The contract `robot`, a name or a file; without, the one inside the first bag or store that has one.
+def contract_of(sources: Sequence[Path | str], robot: str = '') -> RobotContract:
+    """The contract `robot`, a name or a file; without, the one inside the first bag, store or URL that has one.
 
     ContractError when none has: a foreign recording needs a contract by `--robot`.
     """
     from .dataset.plan import find_bags
+    from .dataset.remote import RemoteStore, url_of
     from .dataset.store import is_store, Store
     if robot:
         return RobotContract.load(robot)
-    for source in sources:
+    for each in sources:
+        url, source = url_of(each), Path(each)
+        if url is not None:
+            with TemporaryDirectory() as folder:
+                return RemoteStore(url, Path(folder)).contract
         if not source.exists():
             raise BagError(f'{source}: there is no such bag or store')
         if is_store(source):

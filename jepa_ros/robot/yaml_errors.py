@@ -7,6 +7,8 @@ import yaml
 from ..errors import ContractError
 from ..registry import nearest
 
+_UNKNOWN = ('extra_forbidden', 'unexpected_keyword_argument')       # of a model, of a dataclass
+
 
 def read_yaml(text: str, source: str) -> dict:
     """Mapping at the top of a YAML text; `ContractError` names `source` and line."""
@@ -34,10 +36,10 @@ def first_error(error: ValidationError, text: str, source: str, model: type[Base
     An unknown key comes first: a misspelt key is also one that is missing.
     """
     problems = error.errors()
-    problem = next((p for p in problems if p['type'] == 'extra_forbidden'), problems[0])
+    problem = next((p for p in problems if p['type'] in _UNKNOWN), problems[0])
     line = _line(text, problem['loc'])
     message = problem['msg'].removeprefix('Value error, ')
-    if problem['type'] == 'extra_forbidden':
+    if problem['type'] in _UNKNOWN:
         known = _keys(model, problem['loc'][:-1])
         message = f'unknown key{nearest(str(problem["loc"][-1]), known)}; known: {", ".join(known)}'
     elif problem['type'] == 'missing':
@@ -55,9 +57,14 @@ def _keys(model: type[BaseModel], location: tuple) -> list[str]:
     """Keys that the mapping at `location` may have."""
     kind: object = model
     for part in location:
-        inner = get_args(kind)[:1] if isinstance(part, int) else [getattr(kind, 'model_fields', {}).get(part)]
-        kind = getattr(inner[0], 'annotation', inner[0]) if inner else None
-    return list(getattr(kind, 'model_fields', {}))
+        inner = get_args(kind)[:1] if isinstance(part, int) else [_fields(kind).get(part)]
+        kind = getattr(inner[0], 'annotation', getattr(inner[0], 'type', inner[0])) if inner else None
+    return list(_fields(kind))
+
+
+def _fields(kind: object) -> dict:
+    """Of a model or a dataclass, by name."""
+    return getattr(kind, 'model_fields', None) or getattr(kind, '__dataclass_fields__', {})
 
 
 def _line(text: str, location: tuple) -> int | None:

@@ -1,45 +1,39 @@
 """Training configuration (`config/agents/*.yaml`), validated with one line per mistake."""
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator, ValidationError
 import yaml
 
 from jepa_ros import paths
 from jepa_ros.actor.planners import PLANNERS
 from jepa_ros.errors import ConfigError
-from jepa_ros.perception.encoders import ENCODERS
-from jepa_ros.registry import nearest, Registry
+from jepa_ros.perception.config import PerceptionConfig
+from jepa_ros.registry import nearest
 from jepa_ros.robot.yaml_errors import first_error, unreadable
-from jepa_ros.world_model.hjepa import LevelConfig, ModelConfig
-from jepa_ros.world_model.predictors import PREDICTORS
+from jepa_ros.training import losses
+from jepa_ros.world_model.config import check_levels, EgoConfig, LevelConfig, ModelConfig, registered
+
+DEFAULT_LOSSES: dict[str, Any] = {
+    'prediction': {}, 'vicreg': {'variance': 16, 'covariance': 8, 'within': 8}, 'smoothness': {}, 'inverse': {},
+    'readouts': {}}
+DEFAULT_UPPER_LOSSES: dict[str, Any] = {
+    'prediction': {}, 'vicreg': {'variance': 16, 'covariance': 8, 'within': 0}, 'smoothness': {}, 'readouts': {}}
 
 
-def _registered(registry: Registry) -> AfterValidator:
-    """Refuses an unknown name now, not after hours of training."""
-    def check(name: str) -> str:
-        try:
-            registry.get(name)
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return name
-    return AfterValidator(check)
+def _known_losses(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        losses.parse(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+Terms = Annotated[dict[str, Any], AfterValidator(_known_losses)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra='forbid', allow_inf_nan=False)
-
-
-class Coefficients(_Strict):
-    """Weights of the level-0 losses (LeCun Fig. 13–14)."""
-
-    prediction: float = Field(1.0, ge=0)
-    variance: float = Field(16.0, ge=0)
-    covariance: float = Field(8.0, ge=0)
-    smoothness: float = Field(1.0, ge=0)
-    inverse: float = Field(5.0, ge=0)
-    within: float = Field(8.0, ge=0)
-    within_floor: float = Field(0.4, ge=0, description='standard deviation within an episode')
 
 
 class Stage(_Strict):
@@ -48,9 +42,17 @@ class Stage(_Strict):
     updates: int = Field(gt=0)
     batch: int = Field(gt=1)
     window: int = Field(gt=1, description='steps (level 0) or periods (above) per sample')
+    horizon: int = Field(0, ge=0, description='steps imagined from a start; 0: the whole window from its first state')
+    stride: int = Field(1, gt=0, description='steps between starts; matters with a horizon')
     lr: float = Field(gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     warmup: int = Field(500, ge=0)
+
+    @model_validator(mode='after')
+    def _reach(self) -> 'Stage':
+        if self.horizon >= self.window:
+            raise ValueError(f'horizon {self.horizon} does not fit window {self.window}: the window is longer')
+        return self
 
 
 class MacroActions(_Strict):
@@ -72,7 +74,7 @@ class Distillation(_Strict):
 class Planner(_Strict):
     """Mode-2 settings of one level; see actor/planners/base.py."""
 
-    method: Annotated[str, _registered(PLANNERS)] = 'mppi'
+    method: Annotated[str, registered(PLANNERS)] = 'mppi'
     samples: int = Field(gt=1)
     iterations: int = Field(gt=0)
     horizon: int = Field(gt=0, description='periods of that level')
@@ -80,55 +82,61 @@ class Planner(_Strict):
     correlation: float = Field(0.7, ge=0, lt=1)
     temperature: float = Field(0.5, gt=0)
     min_std: float = Field(0.1, ge=0)
+    strangeness: float = Field(0.0, ge=0, description='what macro-actions unlike those of training cost, per step')
 
 
 class Collapse(_Strict):
     """A run below these is refused: its representation carries too little."""
 
+    refuse: bool = Field(True, description='false: write the checkpoint all the same, to study what collapsed')
     min_effective_rank: float = Field(4.0, gt=0)
     min_std: float = Field(0.2, gt=0, description='mean standard deviation of the dimensions of s')
     max_inverse_error: float = Field(0.5, gt=0, description='share of the action variance inverse dynamics misses')
-
-
-class Architecture(_Strict):
-    encoder: Annotated[str, _registered(ENCODERS)] = 'conv'
-    channels: tuple[PositiveInt, ...] = (32, 64, 96, 96)
-    dim: int = Field(64, gt=1)
-    predictor: Annotated[str, _registered(PREDICTORS)] = 'residual_mlp'
-    width: int = Field(256, gt=0)
-    depth: int = Field(2, gt=0)
-    upper_width: int = Field(256, gt=0)
-    macro_dim: int = Field(8, gt=0)
-    periods: tuple[int, ...] = (1, 8)
-
-    @field_validator('periods')
-    @classmethod
-    def _slower_towards_the_top(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if value[:1] != (1,) or list(value) != sorted(set(value)):
-            raise ValueError(f'{list(value)}: must begin with 1, the control step, and grow from level to level')
-        return value
+    every: int = Field(500, gt=0, description='updates between two checks while level 0 is trained')
+    grace: int = Field(2000, ge=0, description='updates before a check may warn')
+    patience: int = Field(4, gt=0, description='bad checks in a row after which the training stops')
 
 
 class TrainingConfig(_Strict):
-    architecture: Architecture = Architecture()
-    coefficients: Coefficients = Coefficients()
+    perception: PerceptionConfig = PerceptionConfig()
+    levels: tuple[LevelConfig, ...] = Field((LevelConfig(), LevelConfig(period=8, macro_dim=8)), min_length=1)
+    ego: EgoConfig | None = Field(None, description='an ego model beside the levels')
+    losses: Terms = Field(DEFAULT_LOSSES, description='of level 0; see training/losses')
+    upper_losses: Terms = Field(DEFAULT_UPPER_LOSSES, description='of levels with a state space of their own')
+    schedule: Literal['levelwise', 'joint'] = Field(
+        'levelwise', description='levelwise: each level on the frozen ones below; joint: all at once')
     level0: Stage
     upper: Stage
+    ego_stage: Stage = Stage(updates=3000, batch=256, window=9, lr=1e-3)
     macro: MacroActions = MacroActions()
     distillation: Distillation = Distillation()
     collapse: Collapse = Collapse()
     planners: list[Planner] = Field(min_length=1, description='level 0 first')
     goal_radius: float = Field(0.1, gt=0, description="a goal this near counts as reached, in the readouts' unit")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
 
-    def model_config_for(self, image_shape: tuple[int, int, int], action_dim: int, readouts: int) -> ModelConfig:
-        """Network for a robot with these tensors."""
-        a = self.architecture
-        levels = tuple(LevelConfig(period=p, macro_dim=None if i == 0 else a.macro_dim, predictor=a.predictor,
-                                   width=a.width if i == 0 else a.upper_width, depth=a.depth)
-                       for i, p in enumerate(a.periods))
-        return ModelConfig(image_shape=image_shape, action_dim=action_dim, dim=a.dim, encoder=a.encoder,
-                           channels=a.channels, readouts=readouts, levels=levels)
+    @field_validator('levels')
+    @classmethod
+    def _hierarchy(cls, levels: tuple[LevelConfig, ...]) -> tuple[LevelConfig, ...]:
+        check_levels(levels)
+        return levels
+
+    @model_validator(mode='after')
+    def _planned(self) -> 'TrainingConfig':
+        if len(self.planners) > len(self.levels):
+            raise ValueError(f'planners: {len(self.planners)} for {len(self.levels)} level(s): one for each, level 0 '
+                             'first; leave the others out')
+        return self
+
+    def model_config_for(self, action_dim: int, readouts: int) -> ModelConfig:
+        """Network for a robot with so many action values and readouts."""
+        return ModelConfig(perception=self.perception, action_dim=action_dim, readouts=readouts, levels=self.levels,
+                           ego=self.ego)
+
+
+def config_for(robot: str) -> str:
+    """Name of the configuration for a robot: the one named like it, or `default`."""
+    return robot if robot in paths.known('agents') else 'default'
 
 
 def load_config(name: str) -> TrainingConfig:
@@ -147,3 +155,5 @@ def load_config(name: str) -> TrainingConfig:
         return TrainingConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigError(first_error(error, text, str(path), TrainingConfig)) from None
+    except ConfigError as error:    # of a part that checks itself
+        raise ConfigError(f'{path}: {error}') from None

@@ -65,11 +65,11 @@ def lessons(model: HJEPA, cost: Cost, planners: list[PlannerConfig], data: Episo
 
 def _imagined_episode(model: HJEPA, hierarchy: Hierarchy, cost: Cost, s: Tensor, goal: Tensor,
                       generator: torch.Generator) -> tuple[Tensor, ...]:
-    settings = CostSettings(cost.default_weights(), goal_state=goal)
+    settings = CostSettings(cost.default_weights(), goal_levels=model.still(goal))
     seen, chosen, energies = [], [], []
     warm: tuple[Tensor, ...] | None = None
     for _ in range(PERIODS):
-        plan = hierarchy.plan(s, settings, warm_starts=warm, generator=generator)
+        plan = hierarchy.plan(model.still(s), settings, warm_starts=warm, generator=generator)
         seen.append(s)
         chosen.append(plan.searches[0].actions)
         energies.append(squared(plan.states[0], goal[:, None]).mean(1))

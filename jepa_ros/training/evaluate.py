@@ -15,30 +15,24 @@ PERIODS = 4     # periods that a level above is judged over
 
 
 @torch.no_grad()
-def encode_all(model: HJEPA, images: Tensor, batch: int = 1024) -> Tensor:
-    """States (N, D) float32 of all images (N, H, W, C)."""
-    return torch.cat([model.encode(images[i:i + batch]).float() for i in range(0, len(images), batch)])
-
-
-@torch.no_grad()
-def representation(model: HJEPA, data: EpisodeSet, s: Tensor, horizon: int = HORIZON) -> dict[str, float]:
+def representation(model: HJEPA, data: EpisodeSet, s: Tensor, horizon: int = HORIZON,
+                   trained_inverse: bool = True) -> dict[str, float]:
     """Figures of level 0 on windows of `horizon` steps.
 
     effective_rank and std of s; prediction_k: k-step error as a share of the variance of s *within* episodes;
     persistence_k: the same for "nothing changes"; inverse_error: share of the action variance that inverse
-    dynamics misses; readout_rmse: root mean squared error of the readout heads in their own unit.
+    dynamics misses, where it was trained; readout_rmse: root mean squared error of the readout heads in their own
+    unit.
     """
     index = data.all_windows(horizon + 1, horizon)
     states, actions = s[index], data.actions[index]
     jepa = model.levels[0]
     scale = (states - states.mean(1, keepdim=True)).square().mean()
     predicted = jepa.rollout(states[:, 0], actions[:, :-1])
-    inverse = jepa.inverse(torch.cat([states[:, :-1], states[:, 1:]], -1))
-    figures = {
-        'effective_rank': effective_rank(states.flatten(0, 1)),
-        'std': float(states.flatten(0, 1).std(0).mean()),
-        'inverse_error': float((inverse - actions[:, :-1]).square().mean() / actions[:, :-1].var()),
-    }
+    figures = {'effective_rank': effective_rank(states.flatten(0, 1)), 'std': float(states.flatten(0, 1).std(0).mean())}
+    if trained_inverse:
+        inverse = jepa.inverse(torch.cat([states[:, :-1], states[:, 1:]], -1))
+        figures['inverse_error'] = float((inverse - actions[:, :-1]).square().mean() / actions[:, :-1].var())
     for k in (1, horizon // 2, horizon):
         figures[f'prediction_{k}'] = float((predicted[:, k - 1] - states[:, k]).square().mean() / scale)
         figures[f'persistence_{k}'] = float((states[:, 0] - states[:, k]).square().mean() / scale)
@@ -53,15 +47,30 @@ def representation(model: HJEPA, data: EpisodeSet, s: Tensor, horizon: int = HOR
 
 @torch.no_grad()
 def upper(model: HJEPA, level: int, data: EpisodeSet, s: Tensor, periods: int = PERIODS) -> dict[str, float]:
-    """Prediction of a level above, `periods` periods ahead, as a share of the variance within episodes."""
+    """Prediction of a level above, `periods` periods ahead, as a share of the variance of its states (N, D_l) within
+    episodes; and the effective rank of these where they are the level's own.
+    """
     jepa = model.levels[level]
     index = data.all_windows(periods * jepa.period + 1, jepa.period)
     states = s[index[:, ::jepa.period]]
     omega = jepa.action_encoder(data.actions[index[:, :-1]].unflatten(1, (periods, jepa.period)))
     predicted = jepa.rollout(states[:, 0], omega)
     scale = (s[index] - s[index].mean(1, keepdim=True)).square().mean()
-    return {f'level{level}_prediction_{k + 1}': float((predicted[:, k] - states[:, k + 1]).square().mean() / scale)
-            for k in range(periods)}
+    own = {f'level{level}_effective_rank': effective_rank(states.flatten(0, 1))} if jepa.config.pooled else {}
+    errors = (predicted - states[:, 1:]).square().mean((0, 2)) / scale
+    return own | {f'level{level}_prediction_{k}': float(error) for k, error in enumerate(errors, 1)}
+
+
+@torch.no_grad()
+def ego(model: HJEPA, data: EpisodeSet, horizon: int = HORIZON) -> dict[str, float]:
+    """Error of the ego model `horizon` steps ahead and that of persistence, in units of the vector's deviation."""
+    index = data.all_windows(horizon + 1, horizon)
+    taken = data.take(index)
+    x = taken.percepts[model.config.ego.observation]
+    scale = x.flatten(0, 1).var(0).clamp_min(1e-12)
+    predicted = model.ego.rollout(x[:, 0], taken.actions[:, :-1])
+    return {f'ego_prediction_{horizon}': float(((predicted[:, -1] - x[:, -1]).square() / scale).mean()),
+            f'ego_persistence_{horizon}': float(((x[:, 0] - x[:, -1]).square() / scale).mean())}
 
 
 def refuse_collapse(figures: dict[str, float], limits: Collapse) -> None:
@@ -73,9 +82,9 @@ def refuse_collapse(figures: dict[str, float], limits: Collapse) -> None:
         problems.append(f'effective rank of s is {figures["effective_rank"]:.1f} < {limits.min_effective_rank}')
     if figures['std'] < limits.min_std:
         problems.append(f'standard deviation of s is {figures["std"]:.3f} < {limits.min_std}')
-    if figures['inverse_error'] > limits.max_inverse_error:
+    if figures.get('inverse_error', 0) > limits.max_inverse_error:
         problems.append(f'inverse dynamics misses {figures["inverse_error"]:.0%} of the actions '
                         f'(> {limits.max_inverse_error:.0%}): s does not show what the robot does')
-    if problems:
+    if problems and limits.refuse:
         raise TrainingError(f'the representation has collapsed, no checkpoint written: {"; ".join(problems)}; '
                             f'raise the within, inverse or variance coefficient, or train longer')

@@ -1,58 +1,80 @@
-"""H-JEPA: a stack of JEPA levels over one encoder, slower towards the top (LeCun §4.6, Fig. 15)."""
-from dataclasses import dataclass
+"""H-JEPA: a stack of JEPA levels over the robot's sensors, slower towards the top (LeCun §4.6, Fig. 15)."""
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn, Tensor
 
-from jepa_ros.perception.encoders import ENCODERS
+from jepa_ros.errors import ConfigError
+from jepa_ros.perception.contract_encoder import angles_of, ContractEncoder
+from jepa_ros.registry import nearest
+from jepa_ros.robot.contract import Observation
+from jepa_ros.world_model.config import EgoConfig, LevelConfig, ModelConfig
+from jepa_ros.world_model.ego import EgoModel
 from jepa_ros.world_model.jepa import JEPA
 
-
-@dataclass(frozen=True)
-class LevelConfig:
-    """Architecture of one level; `period` counts control steps, `macro_dim` is None for level 0."""
-
-    period: int = 1
-    macro_dim: int | None = None
-    predictor: str = 'residual_mlp'
-    width: int = 256
-    depth: int = 2
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything needed to build the network again."""
-
-    image_shape: tuple[int, int, int] = (64, 64, 3)
-    action_dim: int = 2
-    dim: int = 64
-    encoder: str = 'conv'
-    channels: tuple[int, ...] = (32, 64, 96, 96)
-    readouts: int = 2
-    levels: tuple[LevelConfig, ...] = (LevelConfig(), LevelConfig(period=8, macro_dim=8))
+__all__ = ['EgoConfig', 'HJEPA', 'LevelConfig', 'ModelConfig']
 
 
 class HJEPA(nn.Module):
-    """Encoder and levels; all tensors batched, actions scaled to −1…1."""
+    """Encoder and levels; all tensors batched, actions scaled to −1…1.
 
-    def __init__(self, config: ModelConfig):
+    `ConfigError` where the configuration does not fit the contract's observations.
+    """
+
+    def __init__(self, config: ModelConfig, observations: Sequence[Observation]):
         super().__init__()
         self.config = config
-        self.encoder = ENCODERS.get(config.encoder)(config.image_shape, config.dim, channels=config.channels)
+        self.encoder = ContractEncoder(observations, config.perception)
+        below = (config.dim, *config.dims)
         self.levels = nn.ModuleList(
-            JEPA(config.dim, config.action_dim, level.period, level.macro_dim, level.predictor, level.width,
-                 level.depth, config.readouts if index == 0 else 0)
+            self._level(index, below[index], config.readouts if index == 0 or level.pooled else 0)
             for index, level in enumerate(config.levels))
+        self.windows = config.windows()
+        self.ego = None if config.ego is None else self._ego(config.ego)
         self.register_buffer('readout_mean', torch.zeros(config.readouts))
         self.register_buffer('readout_std', torch.ones(config.readouts))
 
-    def encode(self, images: Tensor) -> Tensor:
-        """images (B, H, W, C) or (B, T, H, W, C) uint8 -> s (B, D) or (B, T, D)."""
-        s = self.encoder(images.flatten(0, -4))
-        return s.unflatten(0, images.shape[:-3])
+    def _level(self, index: int, below: int, readouts: int) -> JEPA:
+        try:
+            return JEPA(self.config.levels[index], below, self.config.action_dim, readouts)
+        except ConfigError as error:
+            raise ConfigError(f'level {index}: {error}') from None
 
-    def readouts(self, s: Tensor) -> Tensor:
-        """States (..., D) -> readouts (..., R) in their own units (LeCun §4.5.2); R may be 0."""
-        if self.levels[0].readout is None:
+    def _ego(self, ego: EgoConfig) -> EgoModel:
+        spec = self.encoder.specs.get(ego.observation)
+        if spec is None:
+            raise ConfigError(f'ego: the contract has no observation {ego.observation!r}'
+                              f'{nearest(ego.observation, self.encoder.specs)}; it has {", ".join(self.encoder.specs)}')
+        if len(spec.shape) != 1:
+            raise ConfigError(f'ego: observation {ego.observation!r} is no vector of numbers but {tuple(spec.shape)}')
+        return EgoModel(spec.shape[0], self.config.action_dim, ego.width, ego.depth, angles_of(spec))
+
+    def encode(self, percepts: Mapping[str, Tensor], valid: Mapping[str, Tensor] | None = None,
+               task: Tensor | None = None) -> Tensor:
+        """Percepts (…, *shape) by observation key -> s (…, D) of level 0; see `ContractEncoder.forward`."""
+        return self.encoder(percepts, valid, task)
+
+    def pool(self, level: int, states: Tensor) -> Tensor:
+        """States of the level below over one period (…, n, D_below), oldest first -> s (…, D) of `level`."""
+        return self.levels[level].pooling(states)
+
+    def still(self, s: Tensor) -> tuple[Tensor, ...]:
+        """States of all levels (…, D_l) where the world stands still in s (…, D)."""
+        states = [s]
+        for level in range(1, len(self.levels)):
+            n = self.windows[level]
+            states.append(self.pool(level, states[-1].unsqueeze(-2).expand(*s.shape[:-1], n, -1)))
+        return tuple(states)
+
+    def readout_of(self, level: int) -> nn.Module | None:
+        """Readout heads for states of `level`: its own, or those of the level whose states it shares."""
+        while level and not self.config.levels[level].pooled:
+            level -= 1
+        return self.levels[level].readout
+
+    def readouts(self, s: Tensor, level: int = 0) -> Tensor:
+        """States (..., D_l) -> readouts (..., R) in their own units (LeCun §4.5.2); R may be 0."""
+        heads = self.readout_of(level)
+        if heads is None:
             return s.new_zeros(*s.shape[:-1], 0)
-        return self.levels[0].readout(s) * self.readout_std + self.readout_mean
+        return heads(s) * self.readout_std + self.readout_mean

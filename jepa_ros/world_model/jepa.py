@@ -1,13 +1,18 @@
 """One level of the hierarchy: a joint-embedding predictive architecture (LeCun §4.4, Fig. 12).
 
-A level has an action encoder, a predictor, an inverse-dynamics head (training only) and readout heads
-(LeCun §4.5.2). Level 0 acts with the robot's own actions, a higher level with macro-actions encoded from the
-actions of one period (LeCun §4.6); its encoder is the identity, so all levels share one state space.
+A level has an encoder of the states below it (above level 0), an action encoder, a predictor, a latent where its
+future is not decided, an inverse-dynamics head (training only) and readout heads (LeCun §4.5.2). Level 0 acts with the
+robot's own actions, a higher level with macro-actions encoded from the actions of one period (LeCun §4.6).
 """
 import torch
 from torch import nn, Tensor
 
-from jepa_ros.world_model.predictors import mlp, PREDICTORS
+from jepa_ros.energy.distance import squared
+from jepa_ros.world_model.config import LevelConfig
+from jepa_ros.world_model.ensemble import Ensemble
+from jepa_ros.world_model.latent_model import LatentModel
+from jepa_ros.world_model.pooling import build_pooling
+from jepa_ros.world_model.predictors import build_predictor, Memory, mlp
 
 
 class ActionEncoder(nn.Module):
@@ -38,29 +43,96 @@ class ActionEncoder(nn.Module):
         self.prior_mean.copy_(sample.mean(0))
         self.prior_std.copy_(sample.std(0))
 
+    def sample(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        """Macro-actions (*shape, dim) drawn from the prior, within the bounds."""
+        noise = torch.randn((*shape, self.dim), device=self.low.device, generator=generator)
+        return torch.clamp(self.prior_mean + self.prior_std * noise, self.low, self.high)
+
+    def strangeness(self, macro_actions: Tensor) -> Tensor:
+        """How far macro-actions (..., dim) are from those of training: mean squared deviation in prior units, (...).
+
+        1 on average over the training macro-actions. Where it is large the predictor was never trained, and a planner
+        that goes there is worse than none (HWM; the fault of naive hierarchies).
+        """
+        return ((macro_actions - self.prior_mean) / self.prior_std.clamp_min(1e-6)).square().mean(-1)
+
 
 class JEPA(nn.Module):
-    """Predicts states of dimension `dim` one period of `period` control steps ahead."""
+    """Predicts states one period of `period` control steps ahead. `below` is the size of a state one level down."""
 
-    def __init__(self, dim: int, action_dim: int, period: int = 1, macro_dim: int | None = None,
-                 predictor: str = 'residual_mlp', width: int = 256, depth: int = 2, readouts: int = 0):
+    def __init__(self, config: LevelConfig, below: int, action_dim: int, readouts: int = 0):
         super().__init__()
-        self.dim, self.period = dim, period
-        self.action_encoder = ActionEncoder(action_dim, period, macro_dim)
-        self.predictor = PREDICTORS.get(predictor)(dim, self.action_encoder.dim, width, depth)
-        self.inverse = mlp(2 * dim, 128, self.action_encoder.dim if macro_dim is None else action_dim * period)
-        self.readout = mlp(dim, 128, readouts, depth=1) if readouts else None
+        self.config, self.period = config, config.period
+        self.dim = config.dim or below
+        self.pooling = build_pooling(config.encoder, below, self.dim, config.encoder_options)
+        self.action_encoder = ActionEncoder(action_dim, config.period, config.macro_dim)
+        latent = LatentModel(config.latent, self.dim, self.action_encoder.dim)
+        self.latent = latent if latent.latent.dim else None
+        condition = self.action_encoder.dim + latent.latent.dim
+
+        def make() -> nn.Module:
+            return build_predictor(config.predictor, self.dim, condition, config.width, config.depth, config.options)
+        self.predictor = make() if config.ensemble == 1 else Ensemble(make, config.ensemble)
+        self.inverse = mlp(2 * self.dim, 128, action_dim * (1 if config.macro_dim is None else config.period))
+        self.readout = mlp(self.dim, 128, readouts, depth=1) if readouts else None
         # mean one-step prediction error in training: the unit of surprise
         self.register_buffer('typical_error', torch.ones(()))
 
-    def predict(self, s: Tensor, a: Tensor) -> Tensor:
-        """One step: s (..., D), a (..., A) encoded action or macro-action -> ŝ (..., D) (LeCun eq. 12)."""
-        return self.predictor(s, a)
+    @property
+    def context(self) -> int:
+        """Most states the predictor looks back on, the present one included."""
+        return self.predictor.context
 
-    def rollout(self, s: Tensor, a: Tensor) -> Tensor:
-        """Start s (..., D), actions a (..., H, A) -> states (..., H, D), the start excluded."""
+    def condition(self, s: Tensor, a: Tensor, z: Tensor | None = None) -> Tensor:
+        """What the predictor gets beside s (..., D): a (..., A) and z (..., Z), the most probable one if not given."""
+        if self.latent is None:
+            return a
+        return torch.cat([a, self.latent.most_probable(s, a) if z is None else z], -1)
+
+    def predict(self, s: Tensor, a: Tensor, z: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """One step: s (..., D), a (..., A) encoded action or macro-action -> ŝ (..., D) (LeCun eq. 10, 12)."""
+        return self.predictor.step(s, self.condition(s, a, z), memory)[0]
+
+    def remember(self, s: Tensor, a: Tensor) -> Memory | None:
+        """States s (..., T, D) before the present one and the actions a (..., T, A) taken there, for `rollout`."""
+        return self.predictor.begin(s, self.condition(s, a)) if self.context > 1 and s.shape[-2] else None
+
+    def rollout(self, s: Tensor, a: Tensor, z: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """Start s (..., D), actions a (..., H, A), latents z (..., H, Z) -> states (..., H, D), the start excluded."""
         states = []
         for step in range(a.shape[-2]):
-            s = self.predictor(s, a[..., step, :])
+            c = self.condition(s, a[..., step, :], None if z is None else z[..., step, :])
+            s, memory = self.predictor.step(s, c, memory)
             states.append(s)
         return torch.stack(states, -2)
+
+    def imagine(self, s: Tensor, a: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """`count` futures with latents drawn on the way: s (B, D), a (B, H, A) -> (B, count, H, D) (LeCun Fig. 17)."""
+        s = s.unsqueeze(-2).expand(*s.shape[:-1], count, -1)
+        a = a.unsqueeze(-3).expand(*a.shape[:-2], count, -1, -1)
+        if self.latent is None:
+            return self.rollout(s, a)
+        states, memory = [], None
+        for step in range(a.shape[-2]):
+            z = self.latent.sample(s, a[..., step, :], 1, generator=generator).squeeze(-2)
+            s, memory = self.predictor.step(s, self.condition(s, a[..., step, :], z), memory)
+            states.append(s)
+        return torch.stack(states, -2)
+
+    def energy(self, s: Tensor, a: Tensor, target: Tensor) -> Tensor:
+        """Energy (N,) of pairs s, target (N, D) under a (N, A): D(target, ŝ); with a latent, the least D + R over z.
+
+        LeCun eq. 5. The same pairs have the same energy: what noise a latent is read with is drawn from a fixed seed.
+        """
+        if self.latent is None:
+            return squared(self.predict(s, a), target)
+        with torch.inference_mode(False), torch.no_grad():
+            generator = torch.Generator(s.device).manual_seed(0)
+            pairs = self.latent.energy(self.predict, s.clone(), a.clone(), target.clone(), generator)
+            return self.latent.infer(pairs).energy
+
+    def disagreement(self, s: Tensor, a: Tensor) -> Tensor:
+        """Variance (...) of what the ensemble predicts after a (..., A) in s (..., D); 0 for a single predictor."""
+        if not isinstance(self.predictor, Ensemble):
+            return s.new_zeros(s.shape[:-1])
+        return self.predictor.disagreement(s, self.condition(s, a))

@@ -32,8 +32,8 @@ class Latent(nn.Module):
         self.prior_net = None
         if conditions:
             if not prior_dim:
-                raise ConfigError(f'latent {type(self).__name__} has no prior that a state could change: '
-                                  'leave state_prior off, or take discrete, sparse or gaussian')
+                raise ConfigError('this kind of latent has no prior that a state could change: leave '
+                                  'state_prior off, or take discrete, sparse or gaussian')
             self.prior_net = mlp(conditions, width, prior_dim)
             nn.init.zeros_(self.prior_net[-1].weight)       # untrained, it is the fixed prior
             nn.init.zeros_(self.prior_net[-1].bias)
@@ -100,6 +100,10 @@ class Latent(nn.Module):
     def draw(self, noise: Tensor, prior: Tensor | None = None, beta: float = 1.0) -> Tensor:
         """z (..., Z) from p(z)^β, normalised: 1 as in training, larger: nearer to the most probable."""
         raise NotImplementedError
+
+    def mode(self, prior: Tensor | None = None) -> Tensor:
+        """The z that `draw` finds most probable: (Z,) or, with prior (..., P), (..., Z)."""
+        return self.realise(self.origin(self.fitted if prior is None else prior))
 
     def sample(self, shape: tuple[int, ...], prior: Tensor | None = None, beta: float = 1.0,
                generator: torch.Generator | None = None) -> Tensor:

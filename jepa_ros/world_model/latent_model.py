@@ -15,11 +15,12 @@ from jepa_ros.energy.distance import Distance, DISTANCES
 from jepa_ros.energy.free_energy import marginalise
 from jepa_ros.energy.information import latent_usage, LatentUsage
 from jepa_ros.energy.latent_energy import LatentEnergy
-from jepa_ros.energy.latent_inference import best_of, InferenceConfig, INFERENCES, Inferred
+from jepa_ros.energy.latent_inference import best_of, descend, InferenceConfig, INFERENCES, Inferred
 from jepa_ros.errors import ConfigError
 from jepa_ros.world_model.latents import Latent, LATENTS
-from jepa_ros.world_model.predictors import mlp, PREDICTORS
+from jepa_ros.world_model.predictors import mlp
 
+THOROUGH = 100      # steps to an energy that is to be compared with that of another s'
 Predict = Callable[[Tensor, Tensor, Tensor], Tensor]        # s (..., D), a (..., A), z (..., Z) -> ŝ (..., D)
 
 
@@ -63,19 +64,6 @@ class LatentLoss:
     code: Tensor            # (..., C), detached: for `Latent.bits`
 
 
-class LatentPredictor(nn.Module):
-    """Pred(s, a, z): a predictor of PREDICTORS that is conditioned on action and latent together."""
-
-    def __init__(self, predictor: str, dim: int, action_dim: int, latent_dim: int, width: int = 256, depth: int = 2):
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.net = PREDICTORS.get(predictor)(dim, action_dim + latent_dim, width, depth)
-
-    def forward(self, s: Tensor, a: Tensor, z: Tensor) -> Tensor:
-        """s (..., D), a (..., A), z (..., Z) -> ŝ (..., D)."""
-        return self.net(s, torch.cat([a, z], -1))
-
-
 class LatentModel(nn.Module):
     """A latent, its encoder where its inference has one, and what training and planning ask of them."""
 
@@ -108,10 +96,22 @@ class LatentModel(nn.Module):
         """ž by the configured method, detached."""
         return self._search(energy, self.raw(energy))
 
+    def least(self, energy: LatentEnergy) -> Inferred:
+        """The least energy that any z reaches, as near as THOROUGH steps come to it from the encoder's proposal."""
+        if self.latent.candidates() is not None:
+            return best_of(energy, self.latent.candidates())
+        start = energy.start() if self.encoder is None else self.latent.code(self.raw(energy), energy.prior)
+        return descend(energy, start, THOROUGH, self.config.search.rate)
+
     def _search(self, energy: LatentEnergy, raw: Tensor) -> Inferred:
         search = self.config.search
         proposals = self.latent.proposals(raw.detach(), search.shortlist, energy.prior)
         return INFERENCES.get(self.method)(energy, proposals, search)
+
+    def read(self, code: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Codes (..., C) -> z (..., Z) as Pred is given them in training, with one draw of reading noise."""
+        noise = self.latent.reading_noise(tuple(code.shape[:-1]), generator)
+        return self.latent.realise(code, None if noise is None else noise[..., 0, :])
 
     def loss(self, predict: Predict, s: Tensor, a: Tensor, target: Tensor,
              generator: torch.Generator | None = None) -> LatentLoss:
@@ -156,10 +156,19 @@ class LatentModel(nn.Module):
         prior = None if prior is None else prior.unsqueeze(-2)
         return self.latent.sample((*s.shape[:-1], count), prior, beta, generator)
 
+    def fit(self, predict: Predict, s: Tensor, a: Tensor, target: Tensor) -> None:
+        """Set the prior that draws follow from the latents of recorded pairs s, target (N, D), a (N, A)."""
+        generator = torch.Generator(s.device).manual_seed(0)        # the same prior for the same weights
+        self.latent.fit_prior(self.infer(self.energy(predict, s, a, target, generator)).code)
+
+    def most_probable(self, s: Tensor, a: Tensor) -> Tensor:
+        """z (..., Z) at the mode of its prior for states (..., D) and actions (..., A): what a planner reckons with."""
+        return self.latent.mode(self.latent.prior(s, a)).expand(*s.shape[:-1], -1)
+
     @torch.no_grad()
     def usage(self, predict: Predict, s: Tensor, a: Tensor, target: Tensor, samples: int = 8,
               generator: torch.Generator | None = None) -> LatentUsage:
         """Information and collapse of the latent over N pairs s, target (N, D), a (N, A)."""
         energy = self.energy(predict, s, a, target, generator)
         return latent_usage(energy, self.infer, self.sample(s, a, samples, generator=generator),
-                            lambda code: self.latent.bits(code, energy.prior))
+                            lambda code: self.latent.bits(code, energy.prior), self.least)

@@ -14,7 +14,7 @@ from jepa_ros.world_model.latent_base import Latent, LATENTS, RESOLUTION
 __all__ = ['Discrete', 'Gaussian', 'Latent', 'LATENTS', 'LowDimensional', 'NoLatent', 'RESOLUTION', 'Sparse']
 
 LOG_STD = (-7.0, 2.0)       # of a Gaussian code or prior: σ from 0.001 to 7 times that of the fixed prior
-LOG_SCALE = (-4.0, 4.0)     # of a Laplace prior: an unused dimension stays below the resolution
+LOG_SCALE = (math.log(RESOLUTION), 4.0)     # of a Laplace prior: narrower than a code is read makes no difference
 FITTED = 100_000            # codes looked at: enough for percentiles, and torch.quantile takes no more than 16 million
 
 
@@ -149,6 +149,11 @@ class LowDimensional(Latent):
         low, high = self.fitted.chunk(2)
         return low + (noise + 1) / 2 * (high - low)
 
+    def mode(self, prior: Tensor | None = None) -> Tensor:
+        """The middle of the part that was in use."""
+        low, high = self.fitted.chunk(2)
+        return (low + high) / 2
+
     def fit_prior(self, codes: Tensor) -> None:
         """The box from the 2nd to the 98th percentile."""
         used = codes.flatten(0, -2)[:FITTED].float()
@@ -160,7 +165,11 @@ class LowDimensional(Latent):
 
 @LATENTS.register('sparse')
 class Sparse(Latent):
-    """R = weight · Σ |z_i|: most z_i are exactly 0 (LeCun §4.5). Prior: Laplace; parameters: log scales."""
+    """R = weight · Σ |z_i|: most z_i are exactly 0 (LeCun §4.5). Prior: Laplace; parameters: log scales.
+
+    Of a prior that the state decides, R = weight · Σ |z_i|/scale_i + log(scale_i / RESOLUTION): never below 0, and 0
+    for a dimension that is known to be 0.
+    """
 
     def __init__(self, dim: int = 16, weight: float = 1e-2, conditions: int = 0, width: int = 128):
         super().__init__(_at_least(dim, 1, 'sparse'), dim, dim, weight, conditions, width, torch.zeros(dim))
@@ -169,8 +178,10 @@ class Sparse(Latent):
         return self.zero if prior is None else prior.clamp(*LOG_SCALE)
 
     def rough(self, code: Tensor, prior: Tensor | None = None) -> Tensor:
+        if prior is None:
+            return self.weight * code.abs().sum(-1)
         log_scale = self._log_scale(prior)
-        return self.weight * (code.abs() * torch.exp(-log_scale) + log_scale).sum(-1)
+        return self.weight * (code.abs() * torch.exp(-log_scale) + log_scale - LOG_SCALE[0]).sum(-1)
 
     def proximal(self, code: Tensor, rate: Tensor, prior: Tensor | None = None) -> Tensor:
         """Shrinkage: each z_i nearer to 0 by the step times its slope, and exactly 0 within it."""

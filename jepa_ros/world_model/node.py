@@ -63,8 +63,8 @@ class WorldModelNode(OrganNode):
         gap_s = (stamp - previous) * 1e-9
         if not 0 < gap_s <= MAX_GAP_PERIODS * self.contract.control_period_s or previous not in self._states:
             return math.nan
-        foreseen = self.agent.world_model.predict(self._states[previous].levels[0], np.concatenate(self._applied))
-        return self.agent.world_model.surprise(foreseen, state.levels[0])
+        before = self._states[previous].levels[0]
+        return self.agent.world_model.surprise(before, np.concatenate(self._applied), state.levels[0])
 
     def _on_plan(self, message: Plan) -> None:
         state = self._states.get(stamp_ns(message.state_stamp))
@@ -78,7 +78,7 @@ class WorldModelNode(OrganNode):
         for level, subgoals in enumerate(message.subgoals, start=1):
             states = torch_tensor(subgoals, f'plan.subgoals[{level - 1}]', (None, None), self.agent.device)
             self._imagination.publish(prediction_message(
-                model.describe(states), header, self.agent.model_id, level, model.step_period_s(level)))
+                model.describe(states, level), header, self.agent.model_id, level, model.step_period_s(level)))
 
     def _on_rollout(self, request: Rollout.Request, response: Rollout.Response) -> None:
         model = self.agent.world_model

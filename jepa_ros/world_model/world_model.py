@@ -1,5 +1,5 @@
 """The world-model organ: predicts, imagines, notices surprise (LeCun §2, §4.6, §8.2.2)."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ class Imagination:
 
     states: Tensor      # (H, D)
     readouts: Tensor    # (H, R), units in readout_names
-    latents: Tensor     # (H, 0): this model's predictors are deterministic
+    latents: Tensor     # (H, Z): the most probable ones; Z is 0 for a level without latent
 
 
 class WorldModel:
@@ -56,12 +56,17 @@ class WorldModel:
         return self.model.levels[0].predict(state.to(self.device), self.scale_actions(action))
 
     @torch.inference_mode()
-    def surprise(self, predicted: Tensor, actual: Tensor | EncodedState) -> float:
-        """Prediction error over its mean in training: 1 is usual, large is a violated expectation."""
-        if isinstance(actual, EncodedState):
-            actual = actual.levels[0]
-        error = (predicted.to(self.device) - actual.to(self.device)).square().mean()
-        return float(error / self.model.levels[0].typical_error)
+    def surprise(self, before: Tensor, action: np.ndarray, after: Tensor | EncodedState) -> float:
+        """Energy of what came (D,) after SI action (A,) in `before` (D,), over its mean in training (LeCun §8.2.2).
+
+        1 is usual, large is a violated expectation. Where the level has a latent it is the free energy: what some
+        probable z explains does not surprise.
+        """
+        if isinstance(after, EncodedState):
+            after = after.levels[0]
+        jepa = self.model.levels[0]
+        pair = (before.to(self.device)[None], self.scale_actions(action)[None], after.to(self.device)[None])
+        return float(jepa.energy(*pair)[0] / jepa.typical_error)
 
     @torch.inference_mode()
     def imagine(self, level: int, state: Tensor, actions: np.ndarray | Tensor) -> Imagination:
@@ -74,11 +79,27 @@ class WorldModel:
             raise ConfigError(f'actions have shape {tuple(a.shape)}: level {level} takes '
                               f'(horizon ≥ 1, {jepa.action_encoder.dim})')
         if state.shape != (jepa.dim,):
-            raise ConfigError(f'state has shape {tuple(state.shape)}: this model takes ({jepa.dim},)')
-        a = self.scale_actions(a) if level == 0 else a.to(self.device)
-        return self.describe(jepa.rollout(state.to(self.device), a))
+            raise ConfigError(f'state has shape {tuple(state.shape)}: level {level} of this model takes ({jepa.dim},)')
+        a, s = self.scale_actions(a) if level == 0 else a.to(self.device), state.to(self.device)
+        states = jepa.rollout(s, a)
+        imagined = self.describe(states, level)
+        if jepa.latent is None:
+            return imagined
+        before = torch.cat([s[None], states[:-1]])
+        return replace(imagined, latents=jepa.latent.most_probable(before, a))
 
     @torch.inference_mode()
-    def describe(self, states: Tensor) -> Imagination:
-        """States (H, D) that were predicted elsewhere, with their readouts."""
-        return Imagination(states, self.model.readouts(states), states.new_zeros(len(states), 0))
+    def describe(self, states: Tensor, level: int = 0) -> Imagination:
+        """States (H, D_l) of a level that were predicted elsewhere, with their readouts."""
+        return Imagination(states, self.model.readouts(states, level), states.new_zeros(len(states), 0))
+
+    @torch.inference_mode()
+    def imagine_ego(self, x: np.ndarray, actions: np.ndarray) -> np.ndarray:
+        """The robot's own vector x (n,) under SI actions (H, A), by the ego model alone: (H, n) (LeCun §4.8.1).
+
+        ConfigError for a model that has none.
+        """
+        if self.model.ego is None:
+            raise ConfigError('this model has no ego model: name the observation under `ego` in its configuration')
+        start = torch.as_tensor(x, dtype=torch.float32, device=self.device)
+        return self.model.ego.rollout(start, self.scale_actions(actions)).cpu().numpy()

@@ -32,7 +32,7 @@ def policy(width: int = 16) -> Policy:
 
 
 def at(x: float = 0.0, y: float = 0.0) -> EncodedState:
-    return EncodedState((torch.tensor([x, y]),) * 2, {})
+    return EncodedState((torch.tensor([x, y]),) * 3, {})
 
 
 def ready(goal: Goal | None = GOAL, budget_ms: float = 10_000, mode: str = 'auto', **values) -> Actor:

@@ -35,7 +35,7 @@ GOAL = torch.tensor([0.25, -0.15])
 def test_reaches_a_goal_within_the_horizon_with_one_two_and_three_levels(levels):
     planner, cost = hierarchy(levels)
     settings = cost.make_settings(Goal(levels=(GOAL,)))
-    plan = planner.plan(torch.zeros(1, 2), settings, generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, settings, generator=generator())
     assert [x.actions.shape for x in plan.searches] == [(1, 4, 2)] * levels
     assert len(plan.subgoals) == levels - 1
     assert float((plan.states[0][0, -1] - GOAL).abs().max()) < 0.08
@@ -48,7 +48,7 @@ def test_only_with_a_second_level_does_the_plan_look_beyond_the_first_horizon():
     reach = {}
     for levels in (1, 2):
         planner, cost = hierarchy(2, levels)
-        plan = planner.plan(torch.zeros(1, 2), cost.make_settings(Goal(levels=(far,))), generator=generator())
+        plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(Goal(levels=(far,))), generator=generator())
         reach[levels] = float((plan.states[-1][0, -1] - far).norm())
     assert reach[2] < 0.3 < 0.7 < reach[1]
 
@@ -57,7 +57,7 @@ def test_only_with_a_second_level_does_the_plan_look_beyond_the_first_horizon():
 def test_each_level_is_asked_for_the_first_state_predicted_above_it(levels):
     """LeCun §4.7, Fig. 16: the subgoal is the state that the level above predicts."""
     planner, cost = hierarchy(levels)
-    plan = planner.plan(torch.zeros(1, 2), cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
     for level in range(levels - 1):
         assert torch.equal(plan.subgoals[level], plan.states[level + 1][:, 0])
 
@@ -65,7 +65,7 @@ def test_each_level_is_asked_for_the_first_state_predicted_above_it(levels):
 def test_states_of_a_plan_are_the_rollout_of_its_actions():
     planner, cost = hierarchy(2)
     s = torch.tensor([[0.3, 0.1]])
-    plan = planner.plan(s, cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
+    plan = planner.plan((s,) * 3, cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
     for level, gain in enumerate((0.1, 0.4)):
         expected = s[:, None] + gain * plan.searches[level].actions.cumsum(1)
         assert torch.allclose(plan.states[level], expected, atol=1e-6)
@@ -74,7 +74,7 @@ def test_states_of_a_plan_are_the_rollout_of_its_actions():
 def test_energy_of_the_top_level_is_the_cost_of_its_states_and_that_of_the_bottom_the_way_to_the_subgoal():
     planner, cost = hierarchy(2)
     settings = cost.make_settings(Goal(levels=(GOAL,)))
-    plan = planner.plan(torch.zeros(1, 2), settings, generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, settings, generator=generator())
     low, top = plan.searches
     assert float(top.energy) == pytest.approx(float(cost.energy(plan.states[1], None, settings)), rel=1e-5)
     way = squared(plan.states[0], plan.subgoals[0][:, None]).sum(-1)
@@ -84,7 +84,7 @@ def test_energy_of_the_top_level_is_the_cost_of_its_states_and_that_of_the_botto
 
 def test_fewer_planners_than_levels_plan_with_the_lowest_levels():
     planner, cost = hierarchy(3, planned=1)
-    plan = planner.plan(torch.zeros(1, 2), cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
     assert (len(plan.searches), len(plan.subgoals)) == (1, 0)
 
 
@@ -94,7 +94,7 @@ def test_macro_actions_stay_within_the_bounds_of_training():
     encoder.low.fill_(-0.25)
     encoder.high.fill_(0.125)
     planner = Hierarchy(planner._model, cost, [CONFIG] * 2)
-    plan = planner.plan(torch.zeros(1, 2), cost.make_settings(Goal(levels=(torch.tensor([9.0, -9.0]),))),
+    plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(Goal(levels=(torch.tensor([9.0, -9.0]),))),
                         generator=generator())
     macro = plan.searches[1].actions
     assert float(macro.min()) == pytest.approx(-0.25, abs=0.02) and float(macro.min()) >= -0.25
@@ -103,7 +103,7 @@ def test_macro_actions_stay_within_the_bounds_of_training():
 
 def test_a_deadline_already_passed_gives_one_iteration_on_every_level():
     planner, cost = hierarchy(3)
-    plan = planner.plan(torch.zeros(1, 2), cost.make_settings(Goal(levels=(GOAL,))), generator=generator(),
+    plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(Goal(levels=(GOAL,))), generator=generator(),
                         deadline=time.perf_counter() - 1)
     assert [x.iterations for x in plan.searches] == [1, 1, 1]
     assert plan.deadline_hit
@@ -115,7 +115,7 @@ def test_proposals_go_to_level_zero_and_are_not_lost():
     best = torch.zeros(1, 1, 4, 2)
     best[0, 0, :, 0] = torch.tensor([1.0, 1.0, 0.5, 0.0])
     best[0, 0, :, 1] = torch.tensor([-1.0, -0.5, 0.0, 0.0])
-    plan = planner.plan(torch.zeros(1, 2), settings, proposals=best, generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, settings, proposals=best, generator=generator())
     assert torch.equal(plan.searches[0].actions, best[0])
 
 
@@ -123,27 +123,27 @@ def test_a_warm_start_at_the_optimum_is_kept():
     planner, cost = hierarchy(1, samples=4, iterations=1)
     settings = cost.make_settings(Goal(levels=(torch.zeros(2),)))
     warm = (torch.zeros(1, 4, 2),)
-    assert torch.equal(planner.plan(torch.zeros(1, 2), settings, warm_starts=warm,
+    assert torch.equal(planner.plan((torch.zeros(1, 2),) * 3, settings, warm_starts=warm,
                                     generator=generator()).searches[0].actions, warm[0])
 
 
 def test_each_problem_of_a_batch_goes_to_its_own_goal():
     planner, cost = hierarchy(2)
     goals = torch.tensor([[0.2, 0.0], [-0.2, 0.2], [0.0, -0.3]])
-    plan = planner.plan(torch.zeros(3, 2), cost.make_settings(Goal(levels=(goals,))), generator=generator())
+    plan = planner.plan((torch.zeros(3, 2),) * 3, cost.make_settings(Goal(levels=(goals,))), generator=generator())
     assert float((plan.states[0][:, -1] - goals).abs().max()) < 0.1
 
 
 def test_without_a_goal_the_robot_is_planned_to_stand_still():
     planner, cost = hierarchy(2)
-    plan = planner.plan(torch.zeros(1, 2), cost.make_settings(None, {'effort': 1.0}), generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(None, {'effort': 1.0}), generator=generator())
     assert float(plan.searches[0].actions.square().mean()) < 0.05
 
 
 def test_a_broken_level_above_leaves_no_finite_plan_below():
     planner, cost = hierarchy(2)
     planner._model.levels[1].predictor.gain = math.nan
-    plan = planner.plan(torch.zeros(1, 2), cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
     assert math.isinf(plan.searches[0].energy[0]) and math.isinf(plan.searches[1].energy[0])
 
 
@@ -152,5 +152,15 @@ def test_a_broken_level_above_leaves_no_finite_plan_below():
 def test_the_first_action_goes_towards_the_goal(x, y):
     planner, cost = hierarchy(2)
     goal = torch.tensor([x, y])
-    plan = planner.plan(torch.zeros(1, 2), cost.make_settings(Goal(levels=(goal,))), generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(Goal(levels=(goal,))), generator=generator())
     assert float((plan.states[0][0, 0] - goal).norm()) <= float(goal.norm()) + 0.02
+
+
+def test_macro_actions_unlike_those_of_training_can_be_made_to_cost():
+    """Sampling far from the training macro-actions is what makes naive hierarchies worse than none (HWM)."""
+    def size(strangeness: float) -> float:
+        planner, cost = hierarchy(levels=2, strangeness=strangeness, samples=256, iterations=4)
+        far = cost.make_settings(Goal(levels=(torch.tensor([9.0, -9.0]),)))
+        plan = planner.plan((torch.zeros(1, 2),) * 3, far, generator=generator())
+        return float(plan.searches[1].actions.abs().mean())
+    assert size(1e3) < 0.5 * size(0.0)

@@ -106,6 +106,17 @@ def fork():
     return s, s + side * torch.tensor([2.0, 0.0, 0.0, 0.0]), side
 
 
+def test_the_wrong_next_state_is_far_away_where_pairs_come_step_by_step():
+    """The next state of the pair before is this pair's own state: to a predictor that stands still, the best of all."""
+    g = torch.Generator().manual_seed(0)
+    walk = torch.randn(321, 2, generator=g).cumsum(0)
+    s, target = walk[:-1], walk[1:]
+    energy = LatentEnergy(lambda s, a, z: s, NoLatent(), s, s[:, :0], target)
+    usage = latent_usage(energy, lambda e: INFERENCES.get('exact')(e, None, InferenceConfig()),
+                         s.new_zeros(len(s), 3, 0), NoLatent().bits)
+    assert float(usage.contrast) == pytest.approx(1, abs=0.1)
+
+
 def test_a_latent_that_tells_the_branches_apart_carries_one_bit_and_is_healthy(fork):
     s, target, _ = fork
     branches = torch.tensor([[2.0, 0, 0, 0], [-2.0, 0, 0, 0]])

@@ -30,5 +30,5 @@ def test_every_command_is_in_the_table(command):
 
 def test_measured_tables_are_filled():
     blocks = re.findall(r'<!-- table: \w+ -->\n(.*?)<!-- end -->', README, re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     assert all(block.count('\n| ') >= 3 for block in blocks)

@@ -59,7 +59,7 @@ def test_a_planner_that_hangs_is_replaced_by_mode_1_until_it_ends(bench):
     wait(lambda: all(p.get_subscription_count() == 1 for p in (states, configurations))
          and all(other.count_publishers(topic) for topic in heard))
 
-    shape = actor.agent.networks.world_model.encoder.shape
+    shape = actor.agent.networks.world_model.encoder.specs['overhead'].shape
     encoded = actor.agent.perception.encode({'overhead': _grey(shape)})
     configuration = Configuration(version=1, active=True, task='reach', budget_ms=50.0)
     fill_goal(configuration, Goal(levels=encoded.levels))

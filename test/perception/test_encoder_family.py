@@ -14,6 +14,7 @@ SMALL = {
     'resnet': (IMAGES, dict(channels=(4, 6), blocks=(1, 2))),
     'resnet large': ((33, 40, 3), dict(channels=(4, 6), blocks=(1, 1), stem='large', pool='mean')),
     'vit': (IMAGES, dict(patch=4, width=12, depth=2)),
+    'lewm_vit': (IMAGES, dict(size=12, patch=4, width=12, depth=2, projector=10, norm='layer')),
     'vit mean': (IMAGES, dict(patch=4, width=12, depth=1, pool='mean')),
     'scan': (SCANS, dict(channels=(4, 6))),
     'scan circular': (SCANS, dict(channels=(4, 6), circular=True)),
@@ -138,6 +139,8 @@ def test_an_encoder_without_modulation_refuses_a_token():
     ('resnet', IMAGES, True, dict(channels=[4]), 'resnet: 4 blocks for 1 channels'),
     ('scan', SCANS, False, dict(kernel=4), 'kernel 4 is even'),
     ('mlp', VECTORS, False, dict(angles=[5]), 'angle 5 is no index of a vector of 5'),
+    ('conv', IMAGES, True, dict(channels=[-4]), r'encoder conv: channels.0: .*greater than 0 \(got -4\)'),
+    ('patch', IMAGES, True, dict(channels=[]), 'encoder patch: channels: .*at least 1 item'),
     ('patch', IMAGES, True, {}, 'whole multiples of 16 pixels, not 18 × 13; encoder conv takes any size'),
     ('range_image', CLOUDS, False, dict(encoder='scan'), 'encoder scan takes scan, not image'),
 ])

@@ -1,4 +1,4 @@
-"""Training data: windows, refusals and the cache."""
+"""Training data: windows, batches, shards."""
 import dataclasses
 
 from hypothesis import given
@@ -9,18 +9,19 @@ import tiny
 import torch
 
 from jepa_ros.errors import TrainingError
-from jepa_ros.training import data as training_data
 from jepa_ros.training.data import EpisodeSet, from_episodes
+
+from . import rover
 
 lengths = st.lists(st.integers(2, 12), min_size=1, max_size=6)
 
 
 def numbered(lengths: list[int]) -> EpisodeSet:
-    """Step i is filled with i; windows hold indices, so nothing else is needed."""
+    """Episodes of nothing; windows hold indices, so nothing else is needed."""
     total = sum(lengths)
     starts = torch.tensor([0, *np.cumsum(lengths)[:-1]])
-    return EpisodeSet(torch.zeros(total, 1, 1, 3, dtype=torch.uint8), torch.zeros(total, 2), torch.zeros(total, 0),
-                      starts, torch.tensor(lengths), (), {})
+    return EpisodeSet({'camera': torch.zeros(total, 1, 1, 3, dtype=torch.uint8)}, torch.zeros(total, 2),
+                      torch.zeros(total, 0), starts, torch.tensor(lengths), (), {})
 
 
 def episode_of(data: EpisodeSet, index: torch.Tensor) -> torch.Tensor:
@@ -66,128 +67,67 @@ def test_all_windows_are_every_window_of_every_episode_a_stride_apart(lengths, l
     assert bool((episode_of(data, index[:, 0]) == episode_of(data, index[:, -1])).all())
 
 
-def test_the_same_generator_draws_the_same_windows():
-    data = numbered([9, 7])
-    one, again = (data.windows(20, 3, torch.Generator().manual_seed(5)) for _ in range(2))
-    assert torch.equal(one, again)
+def test_the_windows_of_a_seed_are_those_that_shipped_models_were_trained_on():
+    """Another sequence of random numbers would make another model of the same seed."""
+    index = numbered([9, 7, 30]).windows(8, 3, torch.Generator().manual_seed(5))
+    assert index[:, 0].tolist() == [16, 6, 12, 3, 18, 12, 12, 32]
 
 
-@tiny.invariant
-@given(lengths=st.lists(st.integers(2, 5), min_size=2, max_size=60), share=st.floats(0.01, 0.5))
-def test_training_and_held_out_episodes_share_none_and_lose_none(lengths, share):
-    training, held_out = numbered(lengths).split(share)
-    assert len(training.starts) >= 1 and len(held_out.starts) >= 1
-    assert torch.cat([training.starts, held_out.starts]).tolist() == numbered(lengths).starts.tolist()
-    assert len(held_out.starts) == max(1, round(len(lengths) * share))
+def test_a_batch_has_all_sensors_in_the_shape_of_its_index():
+    parts = [rover.episode(6, 0, 'a', missing=True), rover.episode(5, 1, 'b')]
+    data = from_episodes(parts, rover.contract(), {})
+    index = data.windows(7, 4, torch.Generator().manual_seed(1))
+    batch = data.take(index)
+    assert {key: tuple(x.shape) for key, x in batch.percepts.items()} == {
+        'scan': (7, 4, 2, 5), 'odom': (7, 4, 2), 'camera': (7, 4, 8, 9, 3)}
+    assert (batch.actions.shape, batch.readouts.shape) == ((7, 4, 2), (7, 4, 1))
+    odom = np.concatenate([p.percepts['odom'] for p in parts])
+    seen = np.concatenate([p.valid['camera'] for p in parts])
+    assert np.array_equal(batch.percepts['odom'], odom[index]) and np.array_equal(batch.valid['camera'], seen[index])
 
 
-def test_one_episode_is_too_few_to_hold_one_out():
-    with pytest.raises(TrainingError, match=r'1 episode\(s\) are too few: record at least two'):
-        numbered([50]).split()
+def test_only_sensors_that_are_missing_somewhere_have_a_mask():
+    assert list(from_episodes([rover.episode(6, missing=True)], rover.contract(), {}).valid) == ['camera']
+    assert not from_episodes([rover.episode(6)], rover.contract(), {}).valid
 
 
-def test_episodes_are_joined_end_to_end_with_actions_scaled_by_the_contract():
-    parts = [tiny.episode(5, 0, 'a'), tiny.episode(3, 1, 'b')]
-    data = from_episodes(parts, tiny.contract(), {'bag': 'ff'})
-    assert data.starts.tolist() == [0, 5] and data.lengths.tolist() == [5, 3]
-    assert torch.equal(data.images[5:], torch.from_numpy(parts[1].percepts['overhead']))
-    expected = 2 * (parts[0].actions - [-0.5, -2.0]) / [1.5, 4.0] - 1
-    assert np.allclose(data.actions[:5], expected, atol=1e-6)
-    assert (data.images.dtype, data.actions.dtype, data.readouts.dtype) == (torch.uint8, torch.float32, torch.float32)
-    assert (data.readout_names, data.bags) == (('x_m', 'y_m'), {'bag': 'ff'})
+def test_a_row_is_named_by_bag_episode_and_step():
+    data = from_episodes([tiny.episode(5, 0, 'e0'), tiny.episode(3, 1, 'e1')], tiny.contract(), {'a': '00'})
+    assert data.where(6) == 'a: episode e1, step 1'
+    assert data.part([1]).where(6) == 'a: episode e1, step 1' and data.part([1]).where(4) == 'row 4'
 
 
-def test_episodes_of_a_single_step_are_left_out():
-    data = from_episodes([tiny.episode(1), tiny.episode(4, 1), tiny.episode(0, 2)], tiny.contract(), {})
-    assert data.lengths.tolist() == [4]
+def test_shards_are_every_nth_episode_and_keep_their_rows():
+    data = numbered([5, 4, 3, 2, 6])
+    shards = [data.shard(rank, 2) for rank in range(2)]
+    assert [s.starts.tolist() for s in shards] == [[0, 9, 14], [5, 12]]
+    assert all(s.steps == data.steps and s.percepts is data.percepts for s in shards)
 
 
-@pytest.mark.parametrize('episodes', [[], [tiny.episode(1)]])
-def test_nothing_to_train_on_is_refused_and_names_the_bags(episodes):
-    with pytest.raises(TrainingError, match='no episode with two or more steps in night, day'):
-        from_episodes(episodes, tiny.contract(), {'night': '0', 'day': '1'})
+@pytest.mark.parametrize('rank, world, words', [(2, 2, 'rank 2 is not one of 2'), (0, 3, 'cannot be shared by 3')])
+def test_a_shard_that_cannot_be_is_refused(rank, world, words):
+    with pytest.raises(TrainingError, match=words):
+        numbered([5, 4]).shard(rank, world)
 
 
-@pytest.mark.parametrize('what', ['action', 'readout'])
-@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
-def test_a_number_that_is_not_finite_is_refused_with_file_episode_and_step(what, bad):
-    episode = tiny.episode(6, name='e7', source='bags/night')
-    values = getattr(episode, what + 's').copy()
-    values[4, 1] = bad
-    with pytest.raises(TrainingError) as refused:
-        from_episodes([tiny.episode(4), dataclasses.replace(episode, **{what + 's': values})], tiny.contract(), {})
-    assert str(refused.value).startswith(f'bags/night: episode e7, step 4: {what} is not finite')
-    assert '\n' not in str(refused.value)
+def test_moving_to_the_device_where_it_is_changes_nothing():
+    data = from_episodes([rover.episode(6, missing=True)], rover.contract(), {})
+    moved = data.to('cpu')
+    assert moved.device == data.device == torch.device('cpu')
+    for field in dataclasses.fields(EpisodeSet):
+        one, other = getattr(data, field.name), getattr(moved, field.name)
+        assert all(torch.equal(one[k], other[k]) for k in one) if field.name in ('percepts', 'valid') else \
+            torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other, field.name
 
 
-def same(one: EpisodeSet, other: EpisodeSet) -> bool:
-    tensors = ('images', 'actions', 'readouts', 'starts', 'lengths')
-    return all(torch.equal(getattr(one, k), getattr(other, k)) for k in tensors) and \
-        (one.readout_names, one.bags) == (other.readout_names, other.bags)
-
-
-def test_the_cache_gives_back_what_was_saved(tmp_path):
-    data = tiny.episodes([5, 4])
-    training_data.save(data, tmp_path / 'deep' / 'episodes.npz')
-    assert same(training_data.load(tmp_path / 'deep' / 'episodes.npz'), data)
-    assert [p.name for p in (tmp_path / 'deep').iterdir()] == ['episodes.npz']
-
-
-@pytest.fixture(scope='module')
-def cache(tmp_path_factory) -> bytes:
-    path = tmp_path_factory.mktemp('cache') / 'episodes.npz'
-    training_data.save(tiny.episodes([5, 4]), path)
-    return path.read_bytes()
-
-
-def refusal(path) -> str:
-    with pytest.raises(TrainingError) as refused:
-        training_data.load(path)
-    line = str(refused.value)
-    assert line.startswith(f'{path}: not a readable training cache') and '\n' not in line
-    return line
-
-
-def test_a_missing_cache_is_named(tmp_path):
-    refusal(tmp_path / 'gone.npz')
-
-
-@tiny.invariant
-@given(share=st.floats(0, 0.999))
-def test_a_truncated_cache_is_refused_in_one_line(cache, tmp_path, share):
-    path = tmp_path / 'episodes.npz'
-    path.write_bytes(cache[:int(len(cache) * share)])
-    refusal(path)
-
-
-@tiny.invariant
-@given(share=st.floats(0, 0.999), bit=st.integers(0, 7))
-def test_a_flipped_bit_in_a_cache_is_harmless_or_refused_in_one_line(cache, tmp_path, share, bit):
-    path, damaged = tmp_path / 'episodes.npz', bytearray(cache)
-    damaged[int(len(cache) * share)] ^= 1 << bit
-    path.write_bytes(damaged)
-    try:
-        loaded = training_data.load(path)
-    except TrainingError as error:
-        assert str(error).startswith(f'{path}: ') and '\n' not in str(error)
-    else:
-        assert same(loaded, tiny.episodes([5, 4]))      # for instance a time stamp inside the archive
-
-
-@pytest.mark.parametrize('content', [b'', b'garbage', b'\x93NUMPY\x01\x00'])
-def test_another_file_as_a_cache_is_refused_in_one_line(tmp_path, content):
-    path = tmp_path / 'episodes.npz'
-    path.write_bytes(content)
-    refusal(path)
-
-
-def test_an_array_file_and_an_archive_of_other_arrays_are_refused(tmp_path):
-    np.save(tmp_path / 'a.npy', np.zeros(3))
-    refusal(tmp_path / 'a.npy')
-    np.savez(tmp_path / 'b.npz', images=np.zeros(3))
-    refusal(tmp_path / 'b.npz')
-
-
-def test_pickled_objects_in_a_cache_are_never_loaded(tmp_path):
-    np.savez(tmp_path / 'a.npz', images=np.array([{'a': 1}], dtype=object))
-    assert 'pickle' in refusal(tmp_path / 'a.npz')
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('share', [0.5, 0.0])
+def test_percepts_that_fill_the_gpu_stay_on_the_host_and_batches_come_out_the_same(monkeypatch, share):
+    monkeypatch.setattr('jepa_ros.training.data_episodes._GPU_SHARE', share)
+    data = from_episodes([rover.episode(20, missing=True)], rover.contract(), {})
+    moved = data.to('cuda')
+    assert moved.percepts['scan'].device.type == ('cuda' if share else 'cpu') and moved.device.type == 'cuda'
+    index = torch.arange(12).view(3, 4)
+    one, other = data.take(index), moved.take(index.to('cuda'))
+    assert other.actions.device.type == other.percepts['scan'].device.type == 'cuda'
+    assert all(torch.equal(one.percepts[key], other.percepts[key].cpu()) for key in one.percepts)

@@ -39,7 +39,7 @@ def test_every_figure_that_shows_the_collapse_is_named():
 def perfect(data):
     """A model of dimension 2 whose prediction is exact on states that integrate the actions."""
     model = tiny.integrator_model(2)
-    s = torch.zeros(len(data.images), 2)
+    s = torch.zeros(data.steps, 2)
     for start, length in zip(data.starts, data.lengths):
         moved = 0.1 * data.actions[start:start + length - 1].cumsum(0)
         s[start + 1:start + length] = moved
@@ -87,11 +87,6 @@ def test_a_level_above_is_measured_at_the_ends_of_its_periods():
     figures = evaluate.upper(model, 1, data, s, periods=3)
     assert set(figures) == {f'level1_prediction_{k}' for k in (1, 2, 3)}
     assert max(figures.values()) < 1e-9
-
-
-def test_states_are_encoded_in_batches_like_in_one():
-    model, images = tiny.model(), torch.randint(0, 256, (7, 16, 16, 3), dtype=torch.uint8)
-    assert torch.allclose(evaluate.encode_all(model, images, batch=3), model.encode(images), atol=1e-5)
 
 
 def test_a_model_without_readouts_has_no_readout_figures():

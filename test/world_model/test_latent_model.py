@@ -8,8 +8,9 @@ import torch
 from jepa_ros.energy.information import verdict
 from jepa_ros.energy.latent_inference import InferenceConfig
 from jepa_ros.errors import ConfigError
-from jepa_ros.world_model.latent_model import LatentConfig, LatentModel, LatentPredictor
-from jepa_ros.world_model.predictors import PREDICTORS
+from jepa_ros.world_model.latent_model import LatentConfig, LatentModel
+from jepa_ros.world_model.latents import RESOLUTION
+from jepa_ros.world_model.predictors import build_predictor
 
 CONFIGS = [
     LatentConfig('none'),
@@ -38,10 +39,21 @@ def fork(count, seed):
     return s, a, s + torch.cat([side * (a > 0), 0.5 * torch.ones_like(a)], -1)
 
 
+class Predict(torch.nn.Module):
+    """Pred(s, a, z)."""
+
+    def __init__(self, dim, action_dim, latent_dim):
+        super().__init__()
+        self.net = build_predictor('residual_mlp', dim, action_dim + latent_dim, 32, 2)
+
+    def forward(self, s, a, z):
+        return self.net(s, torch.cat([a, z], -1))
+
+
 def build(config, dim=2, action_dim=1):
     torch.manual_seed(0)
     model = LatentModel(config, dim, action_dim)
-    return model, LatentPredictor('residual_mlp', dim, action_dim, model.latent.dim, 32, 2)
+    return model, Predict(dim, action_dim, model.latent.dim)
 
 
 def trained(config, updates):
@@ -75,7 +87,8 @@ def test_loss_trains_predictor_encoder_and_prior(config):
 @pytest.mark.parametrize('config', CONFIGS, ids=name)
 def test_draws_of_the_latent_reach_the_true_outcome_of_a_fork_where_no_latent_can(config):
     """LeCun §4.8: each draw is one plausible future; without a latent Pred can only foresee their mean."""
-    config = LatentConfig(config.kind, config.dim, config.weight, config.state_prior, config.inference,
+    dim = 1 if config.kind == 'sparse' else config.dim     # three numbers may reach any state of two: a flat energy
+    config = LatentConfig(config.kind, dim, config.weight, config.state_prior, config.inference,
                           InferenceConfig(steps=4), config.beta, width=32)
     model, predict = trained(config, 150 if config.kind == 'gaussian' else 100)
     s, a, target = fork(300, 2)
@@ -120,6 +133,57 @@ def test_free_energy_over_all_values_never_lies_below_the_best_one():
     assert bool((cold.loss(predict, s, a, target).energy >= best.loss(predict, s, a, target).energy - 1e-6).all())
 
 
+@pytest.mark.parametrize('config', CONFIGS, ids=name)
+def test_codes_are_read_as_in_training_with_noise_where_the_latent_has_some(config):
+    model, predict = build(config)
+    code = model.loss(predict, *fork(200, 0)).code
+    z = model.read(code, torch.Generator().manual_seed(0))
+    assert z.shape == (200, model.latent.dim)
+    noiseless = model.latent.realise(code)
+    if model.latent.candidates() is not None:
+        assert torch.equal(z, noiseless)
+        return
+    scale = code.chunk(2, -1)[1].exp() if config.kind == 'gaussian' else RESOLUTION
+    offset = (z - noiseless) / scale
+    assert float(offset.mean()) == pytest.approx(0, abs=0.2) and float(offset.std()) == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize('config', CONFIGS, ids=name)
+def test_the_same_weights_and_pairs_give_the_same_fitted_prior(config):
+    model, predict = build(config)
+    pairs = fork(64, 0)
+    model.fit(predict, *pairs)
+    first = model.latent.fitted.clone()
+    model.fit(predict, *pairs)
+    assert torch.equal(model.latent.fitted, first)
+
+
+def test_the_most_probable_latent_is_the_one_that_training_met_most_often():
+    model, predict = build(LatentConfig('discrete', 4))
+    s, a, _ = fork(64, 0)
+    model.latent.fit_prior(torch.eye(4)[[2] * 5 + [0]])
+    assert torch.equal(model.most_probable(s, a), torch.eye(4)[[2] * 64])
+
+
+class Near(torch.nn.Module):
+    """An encoder that knows next states near s only: z̃ = s', at most 1 away from s."""
+
+    def forward(self, x):
+        s, target = x[:, :2], x[:, -2:]
+        return torch.cat([s + (target - s).clamp(-1, 1), torch.full_like(s, -7)], -1)
+
+
+def test_a_flat_energy_is_found_though_the_encoder_proposes_no_latent_for_wrong_next_states():
+    """LeCun §4.5: flat is the least energy over z, whatever an encoder thinks of."""
+    model = LatentModel(LatentConfig('gaussian', 2, weight=1e-9), 2, 1)
+    model.encoder = Near()
+    g = torch.Generator().manual_seed(0)
+    s, a = 3 * torch.randn(300, 2, generator=g), torch.zeros(300, 1)
+    usage = model.usage(lambda s, a, z: z, s, a, s + 0.1 * torch.randn(300, 2, generator=g), generator=g).numbers()
+    assert usage['contrast'] == pytest.approx(0, abs=0.01)
+    assert 'the energy is flat' in ' '.join(verdict(usage, model.latent.capacity_bits))
+
+
 def test_draws_have_one_more_dimension_for_any_leading_ones():
     for config in CONFIGS:
         model, predict = build(config)
@@ -128,14 +192,6 @@ def test_draws_have_one_more_dimension_for_any_leading_ones():
         assert z.shape == (2, 3, 5, model.latent.dim)
         wide = s.unsqueeze(-2).expand(2, 3, 5, 2), a.unsqueeze(-2).expand(2, 3, 5, 1)
         assert predict(*wide, z).shape == (2, 3, 5, 2)
-
-
-def test_predictor_without_latent_computes_what_the_plain_one_does():
-    for kind in PREDICTORS.names():
-        torch.manual_seed(0)
-        predict = LatentPredictor(kind, 4, 2, 0, 8, 1)
-        s, a = torch.randn(3, 4), torch.randn(3, 2)
-        assert torch.equal(predict(s, a, a[:, :0]), predict.net(s, a))
 
 
 @pytest.mark.parametrize('config', CONFIGS, ids=name)

@@ -50,19 +50,34 @@ def test_a_higher_level_imagines_with_macro_actions(agent, s):
     assert torch.allclose(imagined.readouts, agent.networks.world_model.readouts(imagined.states))
 
 
-def test_surprise_is_one_for_a_typical_error(agent):
+def test_surprise_is_one_for_a_typical_error(agent, s):
     """LeCun §8.2.2: common sense notices what violates the prediction; its unit is the error in training."""
+    world, action = agent.world_model, np.array([0.3, -1.0], np.float32)
     agent.networks.world_model.levels[0].typical_error.fill_(0.25)
-    predicted = torch.zeros(6)
-    assert agent.world_model.surprise(predicted, torch.full((6,), 0.5)) == pytest.approx(1.0)
-    assert agent.world_model.surprise(predicted, torch.full((6,), 5.0)) == pytest.approx(100.0)
-    assert agent.world_model.surprise(predicted, predicted) == 0.0
+    foreseen = world.predict(s, action)
+    assert world.surprise(s, action, foreseen + 0.5) == pytest.approx(1.0, rel=1e-4)
+    assert world.surprise(s, action, foreseen + 5.0) == pytest.approx(100.0, rel=1e-4)
+    assert world.surprise(s, action, foreseen) < 1e-9
 
 
-def test_surprise_takes_an_encoded_state_too(agent):
-    state = agent.perception.encode({'overhead': tiny.image(2)})
-    predicted = torch.zeros(6)
-    assert agent.world_model.surprise(predicted, state) == agent.world_model.surprise(predicted, state.levels[0])
+def test_surprise_takes_an_encoded_state_too(agent, s):
+    state, action = agent.perception.encode({'overhead': tiny.image(2)}), np.zeros(2, np.float32)
+    assert agent.world_model.surprise(s, action, state) == agent.world_model.surprise(s, action, state.levels[0])
+
+
+def test_what_a_latent_explains_does_not_surprise():
+    latent = tiny.LevelConfig.model_validate({'width': 16, 'latent': {'kind': 'discrete', 'dim': 4}})
+    world = tiny.agent((latent,)).world_model
+    s, action, jepa = torch.randn(6), np.zeros(2, np.float32), world.model.levels[0]
+    z = jepa.latent.latent.realise(jepa.latent.latent.candidates()[2])
+    after = jepa.predict(s, world.scale_actions(action), z)
+    assert world.surprise(s, action, after) < world.surprise(s, action, after + 1)
+    assert world.imagine(0, s, action[None]).latents.shape == (1, 4)
+
+
+def test_a_model_without_an_ego_model_says_so(agent):
+    with pytest.raises(ConfigError, match='has no ego model'):
+        agent.world_model.imagine_ego(np.zeros(3), np.zeros((1, 2)))
 
 
 @pytest.mark.parametrize('level, shape, line', [
@@ -81,7 +96,7 @@ def test_what_cannot_be_imagined_is_refused_in_one_line(agent, s, level, shape, 
 
 
 def test_a_state_of_another_model_is_refused(agent):
-    with pytest.raises(ConfigError, match=r'state has shape \(9,\): this model takes \(6,\)'):
+    with pytest.raises(ConfigError, match=r'state has shape \(9,\): level 0 of this model takes \(6,\)'):
         agent.world_model.imagine(0, torch.zeros(9), np.zeros((1, 2), np.float32))
 
 

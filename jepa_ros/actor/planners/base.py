@@ -51,6 +51,7 @@ class PlannerConfig:
     correlation: float = 0.7
     temperature: float = 0.5
     min_std: float = 0.1    # of the first standard deviation
+    strangeness: float = 0.0    # weight of a macro-action's distance from those of training, per step
 
     def __post_init__(self):
         PLANNERS.get(self.method)
@@ -60,9 +61,9 @@ class PlannerConfig:
                 raise ConfigError(f'planner {self.method}: {name} is {value!r}: it must be a whole number from 1 up')
         if not 0 <= self.correlation < 1:
             raise ConfigError(f'planner {self.method}: correlation is {self.correlation}: it must lie in [0, 1)')
-        if not (self.temperature > 0 and self.min_std >= 0):
-            raise ConfigError(f'planner {self.method}: temperature must be positive and min_std not negative, '
-                              f'they are {self.temperature} and {self.min_std}')
+        if not (self.temperature > 0 and self.min_std >= 0 and self.strangeness >= 0):
+            raise ConfigError(f'planner {self.method}: temperature must be positive, min_std and strangeness not '
+                              f'negative, they are {self.temperature}, {self.min_std} and {self.strangeness}')
 
 
 class Planner(ABC):

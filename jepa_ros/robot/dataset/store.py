@@ -107,12 +107,17 @@ class Store:
     def array(self, name: str):
         """zarr array of a stream's name."""
         if name not in self._arrays:
+            self._at_hand(self.path / name / '.zarray')
             try:
                 self._arrays[name] = zarrs.open_array(self.path, name)
             except Exception as error:      # KeyError, FileNotFoundError, ValueError: by version and by what is wrong
                 raise DatasetError(f'{self.path}: array {name} is missing or damaged ({_first_line(error)}); build the '
                                    'store again from the bags') from error
         return self._arrays[name]
+
+    def _at_hand(self, file: Path) -> Path:
+        """A file of the store before it is read; `remote.py` fetches it."""
+        return file
 
     def rows(self, name: str, episode: StoredEpisode) -> np.ndarray:
         """Rows (T, …) of one episode in one array; `DatasetError` names the array, the episode and the step."""
@@ -134,7 +139,7 @@ class Store:
         """Rows of one chunk. The newest of each array is kept: the next episode often begins in it."""
         if self._newest.get(name, (-1,))[0] != number:
             array, path = self.array(name), self.path / name
-            file = zarrs.chunk_file(path, array, number)
+            file = self._at_hand(zarrs.chunk_file(path, array, number))
             if not file.exists():               # zarr would read it as zeros
                 raise DatasetError(f'{file}: the chunk is missing ({where}); build the store again from the bags')
             try:
@@ -163,7 +168,7 @@ class Store:
     def _episodes(self) -> list[StoredEpisode]:
         tables = {name: self.array(f'episodes/{name}') for name in TABLES}
         for name, table in tables.items():
-            file = zarrs.chunk_file(self.path / 'episodes' / name, table, 0)
+            file = self._at_hand(zarrs.chunk_file(self.path / 'episodes' / name, table, 0))
             if not file.exists() or file.stat().st_size != table.nbytes:
                 raise DatasetError(f'{file}: the chunk is missing or cut off; build the store again from the bags')
         starts, lengths, ids, bags, hashes = (table[:] for table in tables.values())

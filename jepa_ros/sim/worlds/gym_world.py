@@ -83,11 +83,29 @@ class GymWorld:
     def reward(self) -> float:
         return self._reward
 
-    def reset(self, seed: int, values: Mapping[str, float]) -> dict[str, float]:
-        """Begin an episode drawn with the seed. WorldError for a named value: environments draw all of their state."""
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the environment said beside the newest observation; some say there whether the task is done."""
+        return self._info
+
+    @property
+    def step_limit(self) -> int | None:
+        """Steps after which the environment ends an episode by itself; None for never."""
+        return getattr(self._env.spec, 'max_episode_steps', None)
+
+    @property
+    def observation(self) -> Any:
+        """The newest observation as the environment gave it; `leaves` are its parts."""
+        return self._observation
+
+    def reset(self, seed: int, values: Mapping[str, float], options: dict[str, Any] | None = None) -> dict[str, float]:
+        """Begin an episode drawn with the seed. WorldError for a named value: environments draw all of their state.
+
+        `options` are the environment's own, for those that can be put into a state.
+        """
         if values:
             raise WorldError(f"world {self.name}: unknown value '{next(iter(values))}'; it has none, only a seed")
-        self._observation, _ = self._call('reset', seed=seed % SEEDS)
+        self._observation, self._info = self._call('reset', seed=seed % SEEDS, options=options)
         self._steps, self._reward = 0, 0.0
         self._ending: Ending | None = None
         return {}
@@ -124,6 +142,7 @@ class GymWorld:
 
     def _step(self, action) -> None:
         self._observation, reward, terminated, truncated, info = self._call('step', action)
+        self._info = info
         self._steps += 1
         self._reward = float(reward)
         if terminated or truncated:

@@ -1,4 +1,5 @@
 """Where the robot contract of recordings and stores comes from."""
+import fsspec
 from made_bags import base_bag
 import pytest
 
@@ -8,6 +9,11 @@ from jepa_ros.robot.sources import contract_of
 
 def test_a_bag_of_this_project_or_a_store_brings_its_contract(bags, built, contract):
     assert contract_of([bags[0].parent]) == contract_of([built]) == contract_of(bags) == contract
+
+
+def test_a_store_behind_a_url_brings_its_contract(built, contract):
+    fsspec.filesystem('memory').put(str(built), '/contracts/store', recursive=True)
+    assert contract_of(['memory://contracts/store']) == contract
 
 
 def test_a_named_robot_wins(bags):
