@@ -16,7 +16,7 @@ from jepa_ros.evaluation.report import spread
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'benchmark' / 'results'
-FILES = (ROOT / 'README.md', ROOT / 'docs' / 'parameters.md')
+FILES = (ROOT / 'README.md', ROOT / 'docs' / 'parameters.md', ROOT / 'docs' / 'world_model.md')
 BAG_ROWS = ('jpeg_160x120_fps', 'jpeg_640x480_fps', 'ingest_ms_640x480_cpu', 'ingest_ms_640x480_gpu',
             'record_lost_messages', 'record_duration', 'record_input_rate', 'record_cpu')
 BLOCK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -112,6 +112,25 @@ def reproduction() -> str:
     return markdown(['', *(r['which'] for r in data['rows'])], rows)
 
 
+def driving() -> str:
+    """Closed-loop rows of the world model's tasks."""
+    rows = [[r['task'].replace('_', ' '), r['method'], f'{r["success_mean"]:.1%} ± {r["success_std"]:.1%}',
+             f'{r["seeds"]} / {r["episodes"]}', '–' if r['plan_ms_p50'] is None else f'{r["plan_ms_p50"]:.1f}']
+            for r in results('world_model')['rows'] if r.get('success_mean') is not None]
+    return markdown(['task', 'method', 'reached', 'seeds / episodes', 'plan, ms (p50)'], rows)
+
+
+def stochastic() -> str:
+    """Latents in worlds that chance decides: energy of what came, eight steps ahead, under the best of some draws."""
+    def figure(row: dict, name: str) -> str:
+        found = row['figures'].get(name)
+        return '–' if found is None else f'{found["mean"]:.2f} ± {found["std"]:.2f}'
+    rows = [[r['task'].removeprefix('stochastic_'), r['method'].removeprefix('latent_').replace('_', ' '),
+             *(figure(r, f'energy_best_of_{n}_k8') for n in (1, 16, 64)), figure(r, 'bits_random' if 'bits_random' in r['figures'] else 'usage_bits')]
+            for r in results('world_model')['rows'] if r['task'].startswith('stochastic')]
+    return markdown(['world', 'latent', 'best of 1', 'best of 16', 'best of 64', 'bits where chance decides'], rows)
+
+
 def parameters() -> str:
     from jepa_ros.robot.curiosity_node import CuriosityDriver
     from jepa_ros.robot.driver_node import Driver
@@ -145,7 +164,8 @@ def _meaning(param) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, parameters)}
+    f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, driving, stochastic,
+                                   parameters)}
 
 
 def main() -> int:
