@@ -126,7 +126,7 @@ def stochastic() -> str:
         found = row['figures'].get(name)
         return '–' if found is None else f'{found["mean"]:.2f} ± {found["std"]:.2f}'
     rows = [[r['task'].removeprefix('stochastic_'), r['method'].removeprefix('latent_').replace('_', ' '),
-             *(figure(r, f'energy_best_of_{n}_k8') for n in (1, 16, 64)), figure(r, 'bits_random' if 'bits_random' in r['figures'] else 'usage_bits')]
+             *(figure(r, f'energy_best_of_{n}_k8') for n in (1, 16, 64)), figure(r, 'bits_random')]
             for r in results('world_model')['rows'] if r['task'].startswith('stochastic')]
     return markdown(['world', 'latent', 'best of 1', 'best of 16', 'best of 64', 'bits where chance decides'], rows)
 
