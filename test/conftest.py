@@ -6,7 +6,12 @@ import os
 from pathlib import Path
 import tempfile
 
+import hypothesis
 import pytest
+
+# the same examples in every run
+hypothesis.settings.register_profile('fixed', derandomize=True, database=None)
+hypothesis.settings.load_profile('fixed')
 
 _FIRST_DOMAIN, _LAST_DOMAIN = 1, 101  # above 101 the ports of DDS meet Linux's ephemeral ports
 _start = os.getpid() * 7

@@ -191,7 +191,9 @@ class Gate:
         if stops:
             return Mode.STOP, self.safe(), stops
         if self._target is None:
-            return Mode.IDLE, self.safe(), {}
+            if np.array_equal(self.safe(), self._last, equal_nan=True):
+                return Mode.IDLE, self.safe(), {}
+            return Mode.DECELERATE, self.safe(), {'action': 'no action is in force any more'}   # reset while it moved
         outdated = self._outdated(now)
         if outdated:
             if np.array_equal(self.safe(), self._last, equal_nan=True):  # stands: from here on nothing is asked of it

@@ -48,7 +48,7 @@ def first_error(error: ValidationError, text: str, source: str, model: type[Base
         message = 'a mapping of keys to values is expected'
     elif isinstance(problem['input'], (str, int, float)) and problem['type'] != 'value_error':
         message += f' (got {problem["input"]!r})'
-    field = '.'.join(str(part) for part in problem['loc'])
+    field = '.'.join(part if (part := str(each)).isprintable() else repr(part) for each in problem['loc'])
     more = f' (and {error.error_count() - 1} more)' if error.error_count() > 1 else ''
     return f'{source}{f", line {line}" if line else ""}: {f"{field}: " if field else ""}{message}{more}'
 

@@ -1,7 +1,7 @@
 """What a robot contract accepts, refuses and hashes."""
 import copy
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -96,6 +96,7 @@ def test_refusals_name_file_line_and_field(shipped, change, words):
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
                     max_leaves=12))
+@example({'\n': None})
 @settings(max_examples=60, deadline=None)
 def test_any_yaml_is_a_contract_or_one_line(data):
     try:

@@ -3,7 +3,7 @@ import math
 import subprocess
 import sys
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -255,6 +255,7 @@ def test_robot_stands_within_half_a_second_of_an_organs_death():
 @given(st.lists(st.tuples(st.lists(st.floats(allow_nan=True, width=64), min_size=2, max_size=2),
                           st.floats(0, 0.5), st.floats(-2, 2), st.sampled_from(['', 'stop', 'reset', 'beat'])),
                 max_size=30))
+@example([([0.0, 0.0], 0.0, 0.0, 'beat'), ([0.0, 0.5], 0.0, 0.0, ''), ([0.0, 1.0], 0.0, 0.0, 'reset')])
 @settings(max_examples=80, deadline=None)
 def test_whatever_comes_commands_are_finite_within_limits_and_zero_while_stopped(events):
     bench = Bench(required_organs=('actor',), surprise_slow=10, surprise_stop=50)
