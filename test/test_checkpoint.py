@@ -177,7 +177,7 @@ def test_any_bytes_as_a_card_are_refused_in_one_line(folder, data):
     ({'planners': [{'samples': 0}]}, 'samples is 0'),
     ({'planners': [{'horizon': 2.5}]}, 'horizon is 2.5'),
     ({'planners': [{'correlation': 1.0}]}, 'correlation is 1.0'),
-    ({'planners': [{'temperature': 0.0}]}, 'temperature must be positive'),
+    ({'planners': [{'temperature': 0.0}]}, 'temperature is 0.0: it must be positive'),
     ({'planners': [{}, {}, {}]}, '3 planners for a model of 2 level(s)'),
 ])
 def test_a_card_that_makes_no_sense_is_refused(folder, changes, what):

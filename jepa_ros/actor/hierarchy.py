@@ -11,7 +11,7 @@ import time
 import torch
 from torch import Tensor
 
-from jepa_ros.actor.planners import EnergyFunction, PlannerConfig, PLANNERS, Search, SearchSpace
+from jepa_ros.actor.planners import EnergyFunction, Evaluation, PlannerConfig, PLANNERS, Search, SearchSpace
 from jepa_ros.cost.cost import Cost, CostSettings
 from jepa_ros.energy.distance import squared
 from jepa_ros.world_model.hjepa import HJEPA
@@ -77,7 +77,7 @@ class Hierarchy:
         if subgoal is not None:
             settings = self._cost.action_settings(settings)
 
-        def energy(candidates: Tensor) -> Tensor:
+        def energy(candidates: Tensor) -> Evaluation:
             count = candidates.shape[1]
             rollout = jepa.rollout(s[:, None].expand(-1, count, -1), candidates, memory=expand_memory(memory, count))
             actions, previous = (candidates, previous_action) if level == 0 else (None, None)
@@ -85,8 +85,8 @@ class Hierarchy:
             if level and strangeness:       # HWM: where macro-actions are unlike those of training, so are predictions
                 total = total + strangeness * jepa.action_encoder.strangeness(candidates).sum(-1)
             if subgoal is None:
-                return total
-            return total + squared(self._above(level, s, rollout), subgoal[:, None, None]).sum(-1)
+                return Evaluation(total)
+            return Evaluation(total + squared(self._above(level, s, rollout), subgoal[:, None, None]).sum(-1))
 
         return energy
 

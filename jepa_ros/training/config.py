@@ -2,17 +2,26 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+    ValidationError,
+    WrapValidator,
+)
 import yaml
 
 from jepa_ros import paths
-from jepa_ros.actor.planners import PLANNERS
+from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.config import PerceptionConfig
 from jepa_ros.registry import nearest
 from jepa_ros.robot.yaml_errors import first_error, unreadable
 from jepa_ros.training import losses
-from jepa_ros.world_model.config import check_levels, EgoConfig, LevelConfig, ModelConfig, registered
+from jepa_ros.world_model.config import check_levels, EgoConfig, LevelConfig, located, ModelConfig
 
 DEFAULT_LOSSES: dict[str, Any] = {
     'prediction': {}, 'vicreg': {'variance': 16, 'covariance': 8, 'within': 8}, 'smoothness': {}, 'inverse': {},
@@ -71,20 +80,6 @@ class Distillation(_Strict):
     lr: float = Field(1e-3, gt=0)
 
 
-class Planner(_Strict):
-    """Mode-2 settings of one level; see actor/planners/base.py."""
-
-    method: Annotated[str, registered(PLANNERS)] = 'mppi'
-    samples: int = Field(gt=1)
-    iterations: int = Field(gt=0)
-    horizon: int = Field(gt=0, description='periods of that level')
-    elites: int = Field(gt=0)
-    correlation: float = Field(0.7, ge=0, lt=1)
-    temperature: float = Field(0.5, gt=0)
-    min_std: float = Field(0.1, ge=0)
-    strangeness: float = Field(0.0, ge=0, description='what macro-actions unlike those of training cost, per step')
-
-
 class Collapse(_Strict):
     """A run below these is refused: its representation carries too little."""
 
@@ -111,7 +106,8 @@ class TrainingConfig(_Strict):
     macro: MacroActions = MacroActions()
     distillation: Distillation = Distillation()
     collapse: Collapse = Collapse()
-    planners: list[Planner] = Field(min_length=1, description='level 0 first')
+    planners: list[Annotated[PlannerConfig, WrapValidator(located)]] = Field(
+        min_length=1, description='Mode-2, level 0 first; see actor/planners/config.py')
     goal_radius: float = Field(0.1, gt=0, description="a goal this near counts as reached, in the readouts' unit")
     seed: int = Field(0, ge=0, lt=2**31)
 

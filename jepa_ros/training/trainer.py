@@ -8,7 +8,6 @@ import sys
 
 import torch
 
-from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.agent import Agent
 from jepa_ros.errors import TrainingError
 from jepa_ros.robot.contract import RobotContract
@@ -92,7 +91,7 @@ def _alone_in(work_dir: Path) -> Iterator[None]:
 
 def _assemble(model, contract: RobotContract, config: TrainingConfig, name: str, device: str) -> Agent:
     """An agent around the trained world model, policy and critic still fresh."""
-    planners = [PlannerConfig(**p.model_dump()) for p in config.planners]
+    planners = config.planners
     agent = Agent.create(contract, config.seed, name, model.config, planners)
     encoders = {key: model.encoder.encoder(key) for key in model.encoder.specs}
     card = agent.card.model_copy(update={

@@ -32,7 +32,7 @@ def registered(registry: Registry) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _located(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+def located(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     """What a part says of itself is a ValueError here, which the message on a file gives line and field."""
     try:
         return check(value)
@@ -57,7 +57,7 @@ class LevelConfig(_Strict):
     width: PositiveInt = 256
     depth: PositiveInt = 2
     options: dict[str, Any] = Field({}, description="the predictor's own options: window, heads, tokens, …")
-    latent: Annotated[LatentConfig, WrapValidator(_located)] = Field(
+    latent: Annotated[LatentConfig, WrapValidator(located)] = Field(
         LatentConfig(), description='what the next state depends on and nothing here tells')
     ensemble: PositiveInt = Field(1, description='predictors that are trained side by side')
 

@@ -22,7 +22,8 @@ def actor(levels: int = 2, policy: Policy | None = None, seed: int = 0, **change
     model = tiny.integrator_model(levels)
     names = ['x_m', 'y_m']
     world = WorldModel(model, 0.1, LOW, HIGH, ['vx_mps', 'vy_mps'], names)
-    config = PlannerConfig(**{**CONFIG.__dict__, **changes})
+    values = {**CONFIG.__dict__, **changes}
+    config = PlannerConfig(**values | {'elites': min(values['elites'], values['samples'])})
     return Actor(world, Cost(model, names), [config] * levels, policy, seed)
 
 
@@ -81,7 +82,7 @@ def test_the_next_plan_starts_from_the_last_one_moved_on_by_a_step():
     """With one sample and one iteration the plan is the warm start itself."""
     made = ready(levels=1)
     first = made.act(at()).actions
-    made._hierarchy.planners[0].config = PlannerConfig(samples=1, iterations=1, horizon=4)
+    made._hierarchy.planners[0].config = PlannerConfig(samples=1, iterations=1, horizon=4, elites=1)
     second = made.act(at()).actions
     assert np.allclose(second, np.concatenate([first[1:], first[-1:]]), atol=1e-6)
 
@@ -90,7 +91,7 @@ def test_a_new_configuration_forgets_the_warm_start():
     made = ready(levels=1)
     made.act(at())
     made.configure(goal=GOAL, budget_ms=10_000)
-    made._hierarchy.planners[0].config = PlannerConfig(samples=1, iterations=1, horizon=4)
+    made._hierarchy.planners[0].config = PlannerConfig(samples=1, iterations=1, horizon=4, elites=1)
     assert np.allclose(made.act(at()).actions, (LOW + HIGH) / 2)
 
 

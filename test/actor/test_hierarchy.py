@@ -110,7 +110,7 @@ def test_a_deadline_already_passed_gives_one_iteration_on_every_level():
 
 
 def test_proposals_go_to_level_zero_and_are_not_lost():
-    planner, cost = hierarchy(1, samples=4, iterations=1)
+    planner, cost = hierarchy(1, samples=4, iterations=1, elites=2)
     settings = cost.make_settings(Goal(levels=(GOAL,)), {'effort': 0.0, 'smoothness': 0.0})
     best = torch.zeros(1, 1, 4, 2)
     best[0, 0, :, 0] = torch.tensor([1.0, 1.0, 0.5, 0.0])
@@ -120,7 +120,7 @@ def test_proposals_go_to_level_zero_and_are_not_lost():
 
 
 def test_a_warm_start_at_the_optimum_is_kept():
-    planner, cost = hierarchy(1, samples=4, iterations=1)
+    planner, cost = hierarchy(1, samples=4, iterations=1, elites=2)
     settings = cost.make_settings(Goal(levels=(torch.zeros(2),)))
     warm = (torch.zeros(1, 4, 2),)
     assert torch.equal(planner.plan((torch.zeros(1, 2),) * 3, settings, warm_starts=warm,

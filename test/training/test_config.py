@@ -59,7 +59,7 @@ def test_levels_get_their_periods_and_macro_actions():
     (('window: 4', 'windoww: 4'), 'level0.windoww: unknown key (did you mean window?)'),
     (('upper:', 'uper:'), 'uper: unknown key (did you mean upper?)'),
     (('planners:', 'speed: 3\nplanners:'), 'line 4: speed: unknown key (did you mean seed?); known: perception, '),
-    (('samples: 8', 'method: mpi, samples: 8'), "planners.0.method: unknown planner 'mpi'"),
+    (('samples: 8', 'method: mpi, samples: 8'), "planners.0: unknown planner 'mpi'"),
     (('planners:', 'levels: [{period: 8}]\nplanners:'), 'levels: periods [8]: must begin with 1'),
     (('planners:', 'levels: [{}, {period: 8, macro_dim: 2}, {period: 4, macro_dim: 2}]\nplanners:'),
      'levels: periods [1, 8, 4]: must begin with 1, the control step, and grow'),

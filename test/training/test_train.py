@@ -1,4 +1,5 @@
 """Training of all levels: it learns, refuses a collapse, and continues where it was interrupted."""
+import dataclasses
 import math
 
 import numpy as np
@@ -6,7 +7,6 @@ import pytest
 import tiny
 import torch
 
-from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.cost.cost import Goal
 from jepa_ros.errors import TrainingError
 from jepa_ros.training import evaluate, world_model
@@ -88,6 +88,14 @@ def test_normalisation_comes_from_the_data(data):
     assert torch.allclose(model.readout_std, data.readouts.std(0), atol=1e-5)
     images = data.percepts['overhead'].float() / 255
     assert torch.allclose(model.encoder.encoder('overhead').mean.flatten(), images.mean((0, 1, 2)), atol=1e-4)
+
+
+@pytest.mark.filterwarnings('error')
+def test_a_robot_without_readouts_trains_without_a_warning(data):
+    bare = dataclasses.replace(data, readouts=data.readouts[:, :0], readout_names=())
+    short = {'level0': STAGE | {'updates': 5}, 'upper': STAGE | {'updates': 5, 'window': 3}}
+    _, figures = world_model.train(bare, tiny.contract(), tiny.training_config(**short))
+    assert all(math.isfinite(value) for value in figures.values())
 
 
 def test_training_without_anything_that_keeps_s_informative_is_refused(data):
@@ -183,7 +191,7 @@ def test_every_kind_of_hierarchy_trains_saves_loads_and_plans(data, tmp_path, ki
     config = tiny.training_config(**short | KINDS[kind] | {'schedule': schedule})
     model, figures = world_model.train(data, tiny.contract(), config)
     assert all(math.isfinite(value) for value in figures.values())
-    planners = [PlannerConfig(**p.model_dump()) for p in config.planners]
+    planners = config.planners
     made = tiny.Agent.create(tiny.contract(), 0, 'made', model.config, planners)
     made.networks.world_model.load_state_dict(model.state_dict())
     made.save(tmp_path)

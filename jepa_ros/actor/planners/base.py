@@ -1,31 +1,65 @@
 """Mode-2: infer the actions that minimise the energy (LeCun §3.1.2, §5).
 
-One optimisation loop; a method says only how the sampling distribution follows from the energies. Everything is
-batched over B independent problems; on a robot B is 1. Lower energy is better; a candidate whose energy is not
-finite counts as +inf.
+One optimisation loop; a method says only which candidates to try next and what it learns from their energies.
+Everything is batched over B independent problems; on a robot B is 1. Lower energy is better; a candidate whose energy
+is not finite counts as +inf. Nothing in the loop waits for the device.
 """
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 import time
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from jepa_ros.errors import ConfigError
-from jepa_ros.registry import Registry
+from jepa_ros.actor.planners.config import PlannerConfig
 
-EnergyFunction = Callable[[Tensor], Tensor]     # candidates (B, N, H, A) -> energies (B, N)
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of candidates: energies (B, N), and by how much each breaks a guardrail (B, N), ≥ 0, 0 is allowed.
+
+    `violation` None: nothing is forbidden.
+    """
+
+    energy: Tensor
+    violation: Tensor | None = None
+
+
+EnergyFunction = Callable[[Tensor], Evaluation]     # of candidates (B, N, H, A)
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What actions may be: bounds and the Gaussian they are first drawn from, each (A,)."""
+    """What actions may be: bounds and the Gaussian they are first drawn from, each (A,).
+
+    `choices` (C, A) are the actions a tree search may take; `max_change` (A,) bounds |a_t − a_{t−1}|.
+    """
 
     low: Tensor
     high: Tensor
     mean: Tensor
     std: Tensor
+    choices: Tensor | None = None
+    max_change: Tensor | None = None
+
+    def project(self, candidates: Tensor, previous: Tensor | None = None) -> Tensor:
+        """Candidates (…, H, A) moved into the bounds, and to the allowed change from the action before.
+
+        `previous`, (A,) or with the leading dimensions, is the action in force before the first step.
+        """
+        candidates = torch.clamp(candidates, self.low, self.high)
+        if self.max_change is None:
+            return candidates
+        steps: list[Tensor] = []
+        last = previous
+        for action in candidates.unbind(-2):
+            if last is not None:
+                action = torch.minimum(torch.maximum(action, last - self.max_change), last + self.max_change)
+            steps.append(action)
+            last = action
+        return torch.stack(steps, -2)
 
 
 @dataclass(frozen=True)
@@ -34,99 +68,136 @@ class Search:
 
     actions: Tensor         # (B, H, A)
     energy: Tensor          # (B,), +inf when every candidate was refused
+    violation: Tensor       # (B,), 0 where the guardrails hold
     iterations: int
     deadline_hit: bool      # the deadline ended it before the last iteration
     refused: int            # candidates whose energy was not finite
 
+    @property
+    def sound(self) -> Tensor:
+        """(B,) bool: a finite energy, no guardrail broken. Anything else must not reach a robot."""
+        return torch.isfinite(self.energy) & (self.violation <= 0)
+
 
 @dataclass(frozen=True)
-class PlannerConfig:
-    """Settings of a sampling planner; `correlation` is that of successive steps of the noise (0 is white)."""
+class Start:
+    """Where a search begins: the distribution (B, H, A) of the first candidates, and where randomness comes from."""
 
-    method: str = 'mppi'
-    samples: int = 64
-    iterations: int = 3
-    horizon: int = 8
-    elites: int = 8
-    correlation: float = 0.7
-    temperature: float = 0.5
-    min_std: float = 0.1    # of the first standard deviation
-    strangeness: float = 0.0    # weight of a macro-action's distance from those of training, per step
-
-    def __post_init__(self):
-        PLANNERS.get(self.method)
-        for name in ('samples', 'iterations', 'horizon', 'elites'):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f'planner {self.method}: {name} is {value!r}: it must be a whole number from 1 up')
-        if not 0 <= self.correlation < 1:
-            raise ConfigError(f'planner {self.method}: correlation is {self.correlation}: it must lie in [0, 1)')
-        if not (self.temperature > 0 and self.min_std >= 0 and self.strangeness >= 0):
-            raise ConfigError(f'planner {self.method}: temperature must be positive, min_std and strangeness not '
-                              f'negative, they are {self.temperature}, {self.min_std} and {self.strangeness}')
+    space: SearchSpace
+    mean: Tensor
+    std: Tensor
+    generator: torch.Generator | None = None
 
 
-class Planner(ABC):
-    """Sampling planner: draws candidates, evaluates, follows the low energies."""
+class Best:
+    """The best candidate so far: first of all no violation, then the lowest energy."""
+
+    def __init__(self, start: Start):
+        batch = len(start.mean)
+        self.actions = start.mean
+        self.energy = start.mean.new_full((batch,), torch.inf)
+        self.violation = start.mean.new_full((batch,), torch.inf)
+        self.refused = torch.zeros((), dtype=torch.long, device=start.mean.device)
+
+    def take(self, candidates: Tensor, evaluation: Evaluation) -> Evaluation:
+        """Note candidates (B, N, H, A); returns their energies with +inf for what is not finite."""
+        energy = evaluation.energy.detach()
+        bad = ~torch.isfinite(energy)
+        self.refused += bad.sum()
+        energy = energy.masked_fill(bad, torch.inf)
+        if evaluation.violation is None:
+            violation = None
+            lowest, where = energy.min(1)
+            broken = torch.zeros_like(lowest)
+        else:
+            violation = evaluation.violation.detach().nan_to_num(torch.inf)
+            allowed = energy.masked_fill(violation > 0, torch.inf)
+            where = torch.where(torch.isfinite(allowed.amin(1)), allowed.argmin(1), violation.argmin(1))
+            lowest, broken = (x.gather(1, where[:, None])[:, 0] for x in (energy, violation))
+        better = (broken < self.violation) | ((broken == self.violation) & (lowest < self.energy))
+        chosen = candidates.detach()[torch.arange(len(where), device=where.device), where]
+        self.actions = torch.where(better[:, None, None], chosen, self.actions)
+        self.energy = torch.where(better, lowest, self.energy)
+        self.violation = torch.where(better, broken, self.violation)
+        return Evaluation(energy, violation)
+
+    def search(self, iterations: int, deadline_hit: bool) -> Search:
+        return Search(self.actions, self.energy, self.violation, iterations, deadline_hit, int(self.refused))
+
+
+State = TypeVar('State')
+
+
+class Planner(ABC, Generic[State]):
+    """The loop: propose candidates, evaluate them, learn from it. `State` is what a method knows during one search."""
+
+    differentiates = False      # energies are needed with their gradients
 
     def __init__(self, config: PlannerConfig):
         self.config = config
-        self._mixing: Tensor | None = None      # (H, H), makes white noise coloured
 
     @abstractmethod
-    def refit(self, candidates: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
-        """candidates (B, N, H, A), energies (B, N) -> mean and standard deviation, each (B, H, A)."""
+    def begin(self, start: Start) -> State:
+        """What is known before the first candidate."""
+
+    @abstractmethod
+    def propose(self, state: State, iteration: int) -> Tensor:
+        """Candidates (B, N, H, A) to try next; those of the first iteration hold the start's mean at index 0."""
+
+    @abstractmethod
+    def learn(self, state: State, candidates: Tensor, energy: Tensor, evaluation: Evaluation) -> None:
+        """Take in what the candidates cost.
+
+        energy (B, N) ranks them: +inf where it is not finite, with the Lagrange multiplier's share of a violation.
+        `evaluation` is as the energy function gave it, with gradients where the method asked for them.
+        """
+
+    def settled(self, state: State) -> bool:
+        """Whether further iterations would change little; asked only where the configuration sets a tolerance."""
+        return False
 
     def plan(self, energy: EnergyFunction, space: SearchSpace, batch: int = 1, warm_start: Tensor | None = None,
              proposals: Tensor | None = None, generator: torch.Generator | None = None,
-             deadline: float | None = None) -> Search:
+             deadline: float | None = None, previous: Tensor | None = None) -> Search:
         """Anytime search.
 
         warm_start: (B, H, A) the distribution's first mean. proposals: (B, P, H, A) candidates tried without noise
-        (Mode-1's, for one). Both are clamped to the bounds. deadline: `time.perf_counter()` after which no
-        further iteration starts; the first one always runs.
+        (Mode-1's, for one). previous: (A,) the action in force. All candidates respect bounds and rates. deadline:
+        `time.perf_counter()` after which no further iteration starts; the first one always runs.
         """
         c = self.config
-        shape = (batch, c.samples, c.horizon, len(space.mean))
-        mean = (space.mean.expand(batch, c.horizon, -1) if warm_start is None else warm_start).contiguous()
-        mean = torch.clamp(mean, space.low, space.high)
-        first_std = space.std.expand(batch, c.horizon, -1)
-        std = first_std
-        best = mean
-        best_energy = torch.full((batch,), torch.inf, device=mean.device)
-        done, refused, hit, spent = 0, 0, False, 0.0
+        mean = space.mean.expand(batch, c.horizon, -1) if warm_start is None else warm_start
+        start = Start(space, space.project(mean.contiguous(), previous), space.std.expand(batch, c.horizon, -1),
+                      generator)
+        state, best = self.begin(start), Best(start)
+        multiplier = start.mean.new_full((batch, 1), c.penalty)
+        done, hit, spent = 0, False, 0.0
         while done < c.iterations:
             began = time.perf_counter()
             if deadline is not None and done and began + spent > deadline:
                 hit = True
                 break
-            candidates = mean[:, None] + std[:, None] * self._noise(shape, mean.device, generator)
-            candidates[:, 0] = mean
+            candidates = self.propose(state, done)
             if proposals is not None and done == 0:
-                candidates[:, 1:1 + proposals.shape[1]] = proposals
-            candidates = torch.clamp(candidates, space.low, space.high)
-            energies = energy(candidates)
-            bad = ~torch.isfinite(energies)
-            energies = energies.masked_fill(bad, torch.inf)
-            refused += int(bad.sum())
-            lowest, where = energies.min(1)
-            better = lowest < best_energy
-            best = torch.where(better[:, None, None], candidates[torch.arange(batch), where], best)
-            best_energy = torch.where(better, lowest, best_energy)
-            mean, std = self.refit(candidates, energies)
-            std = torch.maximum(std, c.min_std * first_std)
+                candidates = torch.cat([candidates[:, :1], proposals, candidates[:, 1 + proposals.shape[1]:]], 1)
+            candidates = space.project(candidates, previous)
+            evaluation = self._evaluate(energy, candidates)
+            known = best.take(candidates, evaluation)
+            ranks = known.energy
+            if known.violation is not None:
+                ranks = ranks + multiplier * known.violation
+                # dual ascent: the price rises while the candidate that looks best is one that must not be
+                leading = known.violation.gather(1, ranks.argmin(1, keepdim=True))
+                multiplier = multiplier * (1 + c.penalty * (leading > 0))
+            self.learn(state, candidates, ranks, evaluation)
             done += 1
             spent = time.perf_counter() - began
-        return Search(best, best_energy, done, hit, refused)
+            if c.tolerance and self.settled(state):
+                break
+        return best.search(done, hit)
 
-    def _noise(self, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
-        """Unit-variance noise (B, N, H, A), correlated from step to step: a robot cannot use white noise."""
-        horizon = shape[2]
-        if self._mixing is None or self._mixing.device != device:
-            steps = torch.arange(horizon, device=device)
-            covariance = self.config.correlation ** (steps[:, None] - steps[None]).abs().float()
-            self._mixing = torch.linalg.cholesky(covariance + 1e-6 * torch.eye(horizon, device=device))
-        return self._mixing @ torch.randn(shape, device=device, generator=generator)
-
-
-PLANNERS: Registry[type[Planner]] = Registry('planner')
+    def _evaluate(self, energy: EnergyFunction, candidates: Tensor) -> Evaluation:
+        if not self.differentiates:
+            return energy(candidates)
+        with torch.inference_mode(False), torch.enable_grad():
+            return energy(candidates)
