@@ -54,9 +54,7 @@ def _update(path: Path, rows: list[dict], key: Callable[[dict], Hashable]) -> No
     with _alone(path.parent):
         old = json.loads(path.read_text(encoding='utf-8'))['rows'] if path.exists() else []
         kept = {key(entry): entry for entry in old} | {key(new): new for new in rows}
-        partial = path.with_name(path.name + '.partial')
-        write_json(partial, {'machine': machine(), 'rows': list(kept.values())})
-        partial.replace(path)
+        write_json(path, {'machine': machine(), 'rows': list(kept.values())})
 
 
 @contextmanager

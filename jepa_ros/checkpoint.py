@@ -17,7 +17,7 @@ from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.errors import CheckpointError, ConfigError
 from jepa_ros.registry import nearest
 from jepa_ros.robot.contract import RobotContract
-from jepa_ros.robot.yaml_errors import first_error
+from jepa_ros.robot.yaml_errors import first_error, load_yaml, unreadable
 from jepa_ros.world_model.config import ModelConfig
 
 WEIGHTS, CARD = 'model.safetensors', 'model.yaml'
@@ -78,9 +78,9 @@ def read_card(folder: Path) -> ModelCard:
     """The card alone, cheap; CheckpointError names file and field."""
     path = folder / CARD
     try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+        data = load_yaml(path.read_text(encoding='utf-8'))
     except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
-        raise CheckpointError(f'{path}: cannot be read: {" ".join(str(error).split())}') from None
+        raise CheckpointError(unreadable(error, str(path))) from None
     if not isinstance(data, dict):
         raise CheckpointError(f'{path}: holds no model card: copy the checkpoint again')
     if data.get('format', FORMAT) not in (checkpoint_v1.FORMAT, FORMAT):    # first: another format has other fields
@@ -119,12 +119,13 @@ def read(folder: Path, contract: RobotContract | None = None) -> tuple[ModelCard
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder; CheckpointError when no checkpoint can be written there. Asked before hours of training."""
+    """CheckpointError when no checkpoint can be written there; asked before hours of training. Leaves nothing."""
     probe = folder / f'.{WEIGHTS}.probe'
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with paths.tidied(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
     except OSError as error:
         raise CheckpointError(f'{folder}: a checkpoint cannot be written here ({error.strerror}): '
                               'give another --output') from None
@@ -135,6 +136,7 @@ def write(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCar
     check_writable(folder)
     partial = folder / (WEIGHTS + '.partial')
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, partial)
         card = card.model_copy(update={'format': FORMAT, 'sha256': sha256(partial)})
         text = yaml.safe_dump(card.model_dump(mode='json'), sort_keys=False, allow_unicode=True, width=110)

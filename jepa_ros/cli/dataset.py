@@ -39,8 +39,7 @@ def build(
         with _bar() as report:
             built = build_store(bags, output, contract, workers, skip_bad, overwrite, report)
     except KeyboardInterrupt:
-        typer.echo(f'jepa-ros: interrupted; the same command goes on where {output} is', err=True)
-        raise
+        raise KeyboardInterrupt(f'the same command goes on where {output} is') from None
     for path, why in built.skipped.items():
         typer.echo(f'jepa-ros: left out: {why if path in why else f"{path}: {why}"}', err=True)
     store = built.store

@@ -1,161 +1,102 @@
-"""The `jepa-ros` command. Only the chosen command's module is imported, so that `jepa-ros --help` answers at once.
+"""The `jepa-ros` command: its exit code, one line for a mistake, and Ctrl-C at any time. `app.py` chooses what runs.
 
-Each command is a typer function, or a group of them (a `typer.Typer`), in a module of its own, both of the command's
-name. `key=value` arguments, as `ros2 launch` users know them
-(`robot:=…` is understood too), mean the same as `--key value`. A JepaRosError ends in one line and exit code 2.
+Here nothing but a little of the standard library is imported at first, so that Ctrl-C is looked after almost at once.
 """
-from collections.abc import Callable, Sequence
-import importlib
-import inspect
-import re
+import _thread
+from collections.abc import Sequence
+import os
+import signal
 import sys
-import typing
-from typing import Any
+import threading
+import time
+from types import FrameType
 
-import typer
-
-from jepa_ros import __version__
-from jepa_ros.errors import ConfigError, JepaRosError
-from jepa_ros.registry import nearest
-
-COMMANDS = {
-    'up': 'Run the agent on a robot, or with world=… on a simulated one.',
-    'demo': 'Ten goals in the other room, with a report, a video and a plot.',
-    'goal': 'Give the running agent a goal and watch it being pursued.',
-    'sim': 'Run a simulated robot alone.',
-    'record': 'Record episodes into an MCAP bag.',
-    'bag': 'Recordings: what is in one, and making a damaged one readable.',
-    'replay': 'Replay a recording, or let an agent watch it without acting (--shadow).',
-    'robot': 'Robot contracts: check one against a bag or live topics, draft one from a bag, list them.',
-    'dataset': 'Training stores: build one from bags, check it, list it, export it.',
-    'train': 'Train a model from bags.',
-    'eval': 'Measure success and latency in a world, prediction of recordings (open), or in any environment (gym).',
-    'model': 'Models: import one of other software, export one for it, list what is in one.',
-}
-KEY_VALUE_COMMANDS = frozenset({'up', 'sim', 'record', 'demo', 'eval'})
+from jepa_ros.errors import JepaRosError
 
 EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells expect
-
-_KEY_VALUE = re.compile(r'^([A-Za-z_][A-Za-z0-9_]*):?=(.*)$', re.DOTALL)
-_TRUE, _FALSE = frozenset({'true', '1', 'yes', 'on'}), frozenset({'false', '0', 'no', 'off'})
-# typer carries its own copy of click in newer versions: take the exception's base from typer itself
-_ClickException: Any = typer.BadParameter.__mro__[2]  # BadParameter < UsageError < ClickException
+EXIT_INTERRUPTED = 130      # 128 + SIGINT, as shells expect
+STDERR = 2
+IMPORT_POLL_S = 0.01
+IMPORT_SYSTEM = ('importlib', '_frozen_importlib', '_frozen_importlib_external')
+HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 2 a user's mistake, 130 ended by Ctrl-C."""
-    argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(argv)
+        with _Interrupts():
+            from jepa_ros.cli import app
+            return app.run(list(sys.argv[1:] if argv is None else argv))
     except JepaRosError as error:
-        return _fail(str(error))
-    except _ClickException as error:
-        return _fail(' '.join(error.format_message().split()) + _help_hint(argv))
-    except (KeyboardInterrupt, typer.Abort):
+        print(f'jepa-ros: {error}', file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt as interrupt:
+        if _speaks():
+            print('; '.join(['jepa-ros: interrupted', *map(str, interrupt.args)]), file=sys.stderr)
         return EXIT_INTERRUPTED
-    except typer.Exit as finished:
-        return finished.exit_code
-    return code if isinstance(code, int) else 0
 
 
-def load_command(name: str) -> Callable | typer.Typer:
-    """Import the module of a command and return its function or group."""
-    return getattr(importlib.import_module(f'jepa_ros.cli.{name}'), name)
+class _Interrupts:
+    """Ctrl-C as a KeyboardInterrupt, but never within an import.
 
-
-def key_values_to_options(function: Callable, args: Sequence[str]) -> list[str]:
-    """Turn `key=value` into `--key value` (a bool into `--key` or `--no-key`); other arguments pass unchanged.
-
-    Raises ConfigError for a key that `function` has no parameter for, naming the nearest one.
+    A package that is cut off while it is loaded, a compiled one above all, fails in a way of its own, or not at all.
+    While a command loads what it needs nothing has begun: the process ends at once. Later it waits for the end of the
+    import.
     """
-    options = typing.get_type_hints(function)
-    names = [name for name in inspect.signature(function).parameters if options.get(name) is not typer.Context]
-    out: list[str] = []
-    for arg in args:
-        match = _KEY_VALUE.match(arg)
-        is_value = bool(out) and _awaits_value(out[-1], options)
-        out += [arg] if match is None or is_value else _option(match[1], match[2], names, options)
-    return out
+
+    def __init__(self) -> None:
+        self._waiting = self._again = False
+
+    def __enter__(self) -> None:
+        self._before = signal.getsignal(signal.SIGINT)
+        # in a thread, or where somebody else looks after Ctrl-C, it stays as it is
+        self._ours = threading.current_thread() is threading.main_thread() \
+            and self._before is signal.default_int_handler
+        if self._ours:
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def __exit__(self, *_) -> None:
+        was_waiting, self._waiting = self._waiting, False
+        if self._ours:
+            signal.signal(signal.SIGINT, self._before)
+        if was_waiting:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, _number: int, frame: FrameType | None) -> None:
+        if self._waiting and not self._again:
+            return      # pressed once more
+        self._waiting = self._again = False
+        importer = _importer(frame)
+        if importer is None:
+            raise KeyboardInterrupt
+        if importer.startswith(HERE):
+            if _speaks():
+                os.write(STDERR, b'jepa-ros: interrupted\n')
+            os._exit(EXIT_INTERRUPTED)
+        self._waiting = True
+        _thread.start_new_thread(self._look_again, ())      # not threading: the import may hold its locks
+
+    def _look_again(self) -> None:
+        time.sleep(IMPORT_POLL_S)
+        if self._waiting:
+            self._again = True
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
-def _run(argv: list[str]):
-    command = next((arg for arg in argv if not arg.startswith('-')), None)
-    app = typer.Typer(
-        name='jepa-ros', add_completion=False, pretty_exceptions_enable=False,
-        help='A robot that learns a world model from its own recordings and plans in it.')
-    app.callback()(_root)
-    for name, description in COMMANDS.items():
-        if name == command:
-            function = load_command(name)
-            if isinstance(function, typer.Typer):  # a group: jepa-ros robot check …
-                app.add_typer(function, name=name)
-            else:
-                app.command(name)(function)
-            if name in KEY_VALUE_COMMANDS:
-                at = argv.index(name) + 1
-                if isinstance(function, typer.Typer):
-                    function, below = _addressed(function, argv[at:])
-                    at += below
-                argv = argv[:at] + key_values_to_options(function, argv[at:])
-        else:
-            app.command(name, help=description)(_root_placeholder)
-    if command is not None and command not in COMMANDS:
-        raise ConfigError(f"unknown command '{command}'{nearest(command, COMMANDS)}; "
-                          f'commands are {", ".join(COMMANDS)}')
-    return app(argv or ['--help'], prog_name='jepa-ros', standalone_mode=False)
+def _importer(frame: FrameType | None) -> str | None:
+    """File whose import statement is being carried out, of nested ones the outermost; None where none is."""
+    file, was_import = None, False
+    while frame is not None:
+        is_import = str(frame.f_globals.get('__name__')).partition('.')[0] in IMPORT_SYSTEM
+        if was_import and not is_import:
+            file = frame.f_code.co_filename
+        frame, was_import = frame.f_back, is_import
+    return file
 
 
-def _addressed(group: typer.Typer, args: Sequence[str]) -> tuple[Callable, int]:
-    """The function of a group that `args` are for, and how many of them name it: 1 for a command, 0 for the group."""
-    commands = {command.name: command.callback for command in group.registered_commands}
-    if args and args[0] in commands:
-        return commands[args[0]], 1
-    return group.registered_callback.callback, 0
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f'jepa-ros {__version__}')
-        raise typer.Exit
-
-
-def _root(version: bool = typer.Option(
-        False, '--version', help='Print the version and exit.', is_eager=True, callback=_print_version)) -> None:
-    pass
-
-
-def _root_placeholder() -> None:
-    """List a command in the help without importing it."""
-
-
-def _option(key: str, value: str, names: Sequence[str], hints: dict) -> list[str]:
-    name = key.replace('-', '_')
-    if name not in names:
-        raise ConfigError(f"unknown argument '{key}='{nearest(name, names)}; known are {', '.join(names)}")
-    flag = name.replace('_', '-')
-    if hints.get(name) is not bool:
-        return [f'--{flag}={value}']
-    if value.lower() not in _TRUE | _FALSE:
-        raise ConfigError(f'argument {key}={value}: expected true or false')
-    return [f'--{flag}' if value.lower() in _TRUE else f'--no-{flag}']
-
-
-def _awaits_value(previous: str, hints: dict) -> bool:
-    if not previous.startswith('-') or '=' in previous:
-        return False
-    name = previous.lstrip('-').replace('-', '_')
-    return bool not in (hints.get(name), hints.get(name.removeprefix('no_')))
-
-
-def _help_hint(argv: Sequence[str]) -> str:
-    command = next((arg for arg in argv if arg in COMMANDS), None)
-    return f' (see jepa-ros {command} --help)' if command else ' (see jepa-ros --help)'
-
-
-def _fail(line: str) -> int:
-    print(f'jepa-ros: {line}', file=sys.stderr)
-    return EXIT_ERROR
+def _speaks() -> bool:
+    """Of several processes of one training, which Ctrl-C ends all, only the first says so."""
+    return 'TORCHELASTIC_RUN_ID' not in os.environ or os.environ.get('RANK') == '0'
 
 
 if __name__ == '__main__':

@@ -37,17 +37,19 @@ def import_(
     from jepa_ros.interop import lewm, lewm_agent
     from jepa_ros.robot.contract import RobotContract
 
+    # what is read comes first: with the wrong file neither the options nor the output matter
+    found = lewm.read(file, encoder_heads or None, predictor_heads or None)
     if (actions is None) == (not action_mean or not action_std):
         raise ConfigError('a LeWM checkpoint does not hold the mean and standard deviation of its training actions: '
                           'give --action-mean and --action-std, or --actions FILE with the actions themselves')
     contract = RobotContract.load(robot)
-    checkpoint.check_writable(output)
-    found = lewm.read(file, encoder_heads or None, predictor_heads or None)
+    _refuse_missing(data)
     count = len(contract.action_names)
     statistics = lewm_agent.ActionStatistics.measured(actions, count) if actions is not None else \
         lewm_agent.ActionStatistics.of(_numbers('--action-mean', action_mean), _numbers('--action-std', action_std),
                                        count)
     agent = lewm_agent.make_agent(found, contract, statistics, output.name)
+    checkpoint.check_writable(output)
     if data:
         _calibrate(agent, data, goal_radius)
     else:
@@ -110,6 +112,14 @@ def info(
     for line in lines:
         typer.echo(line)
     return 0
+
+
+def _refuse_missing(sources: list[str]) -> None:
+    from jepa_ros.errors import BagError
+    from jepa_ros.robot.dataset.remote import url_of
+    for source in sources:
+        if url_of(source) is None and not Path(source).exists():
+            raise BagError(f'{source}: there is no such bag or store')
 
 
 def _calibrate(agent, sources: list[str], radius: float) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from jepa_ros.errors import ConfigError, ContractError
+from jepa_ros.paths import write_whole
 
 EXIT_UNUSABLE = 1
 
@@ -120,7 +121,7 @@ def _write(text: str, output: Path | None) -> None:
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding='utf-8')
+        write_whole(output, text)
     except OSError as error:
         raise ContractError(f'{output}: cannot be written: {error.strerror}') from None
 

@@ -102,7 +102,7 @@ def _train(engine, progress: '_Progress', bags: list[str], robot: str, config: s
              *(['--precision', how.precision] if how.precision != 'auto' else []),
              *(['--accumulate', str(how.accumulate)] if how.accumulate > 1 else [])]
     commands = [*made_by, ' '.join(map(shlex.quote, again)), f'jepa-ros eval --model {shlex.quote(str(output))}']
-    with _ends_named(work_dir, engine.is_first, chosen), progress if engine.is_first else nullcontext(), \
+    with _ends_named(work_dir, chosen), progress if engine.is_first else nullcontext(), \
             named_loss(engine, lambda: 'training'):
         agent = trainer.train(bags, contract, settings, output, work_dir, how.device, commands=commands,
                               report=progress, compiled=compiled, engine=engine)
@@ -148,7 +148,7 @@ def _refuse_missing(bags: list[str]) -> None:
 
 
 @contextmanager
-def _ends_named(work_dir: Path, is_first: bool, config: str):
+def _ends_named(work_dir: Path, config: str):
     """One line for Ctrl-C and for what the disk refuses: the state of the run is kept, or an older one is.
 
     What does not fit the robot is known only here: the line names the configuration.
@@ -158,9 +158,9 @@ def _ends_named(work_dir: Path, is_first: bool, config: str):
         with named_disk(work_dir):
             yield
     except KeyboardInterrupt:
-        if is_first:
-            typer.echo(f'jepa-ros: interrupted; the same command goes on from what is in {work_dir}', err=True)
-        raise
+        if not work_dir.is_dir():
+            raise
+        raise KeyboardInterrupt(f'the same command goes on from what is in {work_dir}') from None
     except ConfigError as error:
         raise ConfigError(f'configuration {config}: {error}') from None
 

@@ -7,7 +7,7 @@ import yaml
 
 from jepa_ros import paths
 from jepa_ros.errors import ConfigError
-from jepa_ros.robot.yaml_errors import first_error, unreadable
+from jepa_ros.robot.yaml_errors import first_error, load_yaml, unreadable
 
 DEFAULT_TASK = 'reach'
 
@@ -30,7 +30,7 @@ def load_task(path: Path) -> Task:
     """Read one task; ConfigError names file and field."""
     try:
         text = path.read_text(encoding='utf-8')
-        return Task.model_validate(yaml.safe_load(text) or {})
+        return Task.model_validate(load_yaml(text) or {})
     except ValidationError as error:
         raise ConfigError(first_error(error, text, str(path), Task)) from None
     except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none

@@ -13,6 +13,7 @@ import torch
 from jepa_ros.errors import ConfigError
 from jepa_ros.evaluation.closed_loop import EpisodeResult
 from jepa_ros.evaluation.metrics import percentiles, wilson_interval
+from jepa_ros.paths import write_whole
 
 
 def summary(results: Sequence[EpisodeResult]) -> dict:
@@ -55,9 +56,9 @@ def check_writable(file: Path | None) -> None:
 
 
 def write_json(file: Path, data: Mapping) -> None:
-    """Write `data`; ConfigError names the file when the disk does not take it."""
+    """Write `data`, whole or not at all; ConfigError names the file when the disk does not take it."""
     try:
-        file.write_text(json.dumps(data, indent=2, allow_nan=False) + '\n', encoding='utf-8')
+        write_whole(file, json.dumps(data, indent=2, allow_nan=False) + '\n')
     except OSError as error:
         raise ConfigError(f'{file}: cannot be written: {error.strerror}') from None
 

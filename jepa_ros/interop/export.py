@@ -22,6 +22,7 @@ from jepa_ros.agent import Agent
 from jepa_ros.errors import CheckpointError, ConfigError
 from jepa_ros.interop.exported import FORMAT, MANIFEST
 from jepa_ros.interop.programs import Program, programs
+from jepa_ros.paths import write_whole
 from jepa_ros.perception.contract_encoder import ContractEncoder
 from jepa_ros.world_model.jepa import JEPA
 
@@ -41,6 +42,7 @@ def export_model(agent: Agent, folder: str | Path, onnx: bool = False,
     if onnx:
         _onnx_packages()
     checkpoint.check_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     model = agent.networks.world_model.float().cpu().eval()
     sizes = [programs(model, batch, seed) for seed, batch in enumerate(BATCHES)]
@@ -52,9 +54,9 @@ def export_model(agent: Agent, folder: str | Path, onnx: bool = False,
     manifest = _manifest(agent, entries)
     try:
         loader = resources.files('jepa_ros.interop').joinpath('exported.py').read_text(encoding='utf-8')
-        (folder / 'exported.py').write_text(loader, encoding='utf-8')
+        write_whole(folder / 'exported.py', loader)
         # JSON is YAML too, and Python reads it without a package
-        (folder / MANIFEST).write_text(_json(manifest), encoding='utf-8')
+        write_whole(folder / MANIFEST, _json(manifest))
     except OSError as error:
         raise CheckpointError(f'{folder}: cannot be written ({error.strerror}): free space and export again') from None
     return manifest

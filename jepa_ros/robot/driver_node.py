@@ -3,6 +3,7 @@
 Like the actor it only proposes actions; the command gate commands the robot. Ends by itself after the last episode.
 """
 from enum import Enum
+import math
 import sys
 import time
 from typing import Protocol
@@ -18,10 +19,11 @@ from ..errors import JepaRosError
 from ..runtime.diagnostics import heartbeat_phase, WARN
 from ..runtime.node import ManagedNode
 from ..runtime.parameters import Param
-from ..runtime.percept_ticks import PerceptTicks
+from ..runtime.percept_ticks import PerceptTicks, stamped
 from ..runtime.process import Finished, run
 from ..runtime.qos import EVENTS, HEARTBEATS
 from .contract import RobotContract
+from .cutter import MAX_STEP
 from .explore import Exploration
 
 STALL_S = 0.45           # wall time; a lockstep simulation moves on without a command after 0.5 s
@@ -79,6 +81,7 @@ class Driver(ManagedNode):
         self._action = self.publish(Action, 'action')
         self._event = self.publish(EpisodeEvent, 'episode', EVENTS)
         self._percepts = self._watch_percepts()
+        self._longest_step_ns = MAX_STEP * self.contract.control_period_s * 1e9 if stamped(self.contract) else math.inf
         self._reset = self.create_client(ResetWorld, 'sim/reset')
         self._entities.append(lambda: self.destroy_client(self._reset))
         self._waited_for = {name.strip(): 0.0 for name in self.params.wait_for.split(',') if name.strip()}
@@ -179,9 +182,11 @@ class Driver(ManagedNode):
                 f'driver: percepts on {self._percepts} go back in time, from '
                 f'{self._stamp_ns * 1e-9:.1f} s to {stamp_ns * 1e-9:.1f} s: a second simulator is in ROS domain '
                 f'{self.context.get_domain_id()}; end it or set ROS_DOMAIN_ID')
-        self._stamp_ns = stamp_ns
-        stalled = self.params.lockstep and now_s - self._percept_s > STALL_S
-        self._percept_s = now_s
+        # The simulator went on: this percept was long in coming, or one in between did not come at all, as when an
+        # answer is too late for its own percept: it is taken for the next one, which then nobody has time to see.
+        stalled = self.params.lockstep and (now_s - self._percept_s > STALL_S
+                                            or stamp_ns - self._stamp_ns > self._longest_step_ns)
+        self._stamp_ns, self._percept_s = stamp_ns, now_s
         if self.phase is Phase.SETTLING:
             self._settle()
         elif self.phase is Phase.DRIVING:

@@ -1,5 +1,5 @@
 """YAML files to one-line errors that name file, line and field; used where pydantic checks a file."""
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 import yaml
@@ -10,11 +10,37 @@ from ..registry import nearest
 _UNKNOWN = ('extra_forbidden', 'unexpected_keyword_argument')       # of a model, of a dataclass
 
 
+class KeyTwiceError(yaml.MarkedYAMLError):
+    """One key twice in a mapping: YAML forbids it, PyYAML silently takes the last one."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Looks at the keys before merge keys (`<<`) bring more of them, which the mapping's own may override."""
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], yaml.Mark] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            mark = first.setdefault((key.tag, key.value), key.start_mark)
+            if mark is not key.start_mark:
+                name = key.value if key.value.isprintable() and key.value else repr(key.value)
+                raise KeyTwiceError(problem=f'key {name} is there twice, first in line {mark.line + 1}: leave one out',
+                                    problem_mark=key.start_mark)
+        return node
+
+
+def load_yaml(text: str) -> Any:
+    """What a YAML text says, plain types only. yaml.YAMLError, also for a key that a mapping has twice; ValueError."""
+    return yaml.load(text, _Loader)
+
+
 def read_yaml(text: str, source: str) -> dict:
     """Mapping at the top of a YAML text; `ContractError` names `source` and line."""
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = load_yaml(text)
+    except (ValueError, yaml.YAMLError) as error:       # ValueError: a date that is none
         raise ContractError(unreadable(error, source)) from error
     if not isinstance(data, dict):
         raise ContractError(f'{source}: a mapping of keys to values is expected, not {type(data).__name__}')
@@ -27,7 +53,8 @@ def unreadable(error: Exception, source: str) -> str:
         return f'{source}: cannot be read: {error.strerror}'
     mark = getattr(error, 'problem_mark', None)
     problem = getattr(error, 'problem', None) or str(error).splitlines()[0]
-    return f'{source}{f", line {mark.line + 1}" if mark else ""}: not YAML: {problem}'
+    what = '' if isinstance(error, KeyTwiceError) else 'not YAML: '
+    return f'{source}{f", line {mark.line + 1}" if mark else ""}: {what}{problem}'
 
 
 def first_error(error: ValidationError, text: str, source: str, model: type[BaseModel]) -> str:

@@ -6,7 +6,7 @@ import yaml
 
 from ..errors import ConfigError
 from ..registry import nearest
-from ..robot.yaml_errors import unreadable
+from ..robot.yaml_errors import load_yaml, unreadable
 from .names import GATE, ORGANS, SIM
 
 NODES = (*ORGANS, GATE, SIM, 'recorder', 'driver', 'goal_driver')
@@ -17,7 +17,7 @@ def check_params_file(path: Path) -> None:
     """ConfigError names what is wrong: the file, its form, or a section whose node the agent does not have."""
     where = f'params_file {path}'
     try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+        data = load_yaml(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise ConfigError(f'{where}: no such file') from None
     except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none

@@ -22,8 +22,7 @@ class PerceptTicks:
             timer = node.create_timer(contract.control_period_s, lambda: on_tick(self._now_ns()))
             node._entities.append(lambda: node.destroy_timer(timer))
             return
-        kind = message_class(pacing.type, pacing.topic)
-        self._stamped = has_header(kind) and pacing.stamp == 'header'
+        kind, self._stamped = message_class(pacing.type, pacing.topic), stamped(contract)
         percepts = node.create_subscription(kind, pacing.topic, self._take, PROFILES[pacing.qos], raw=True)
         node._entities.append(lambda: node.destroy_subscription(percepts))
 
@@ -32,3 +31,9 @@ class PerceptTicks:
 
     def _now_ns(self) -> int:
         return self._node.get_clock().now().nanoseconds
+
+
+def stamped(contract: RobotContract) -> bool:
+    """The samples that make the ticks have stamps of their own, and these count."""
+    pacing = contract.pacing
+    return pacing is not None and pacing.stamp == 'header' and has_header(message_class(pacing.type, pacing.topic))

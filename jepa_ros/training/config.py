@@ -19,7 +19,7 @@ from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.config import PerceptionConfig
 from jepa_ros.registry import nearest
-from jepa_ros.robot.yaml_errors import first_error, unreadable
+from jepa_ros.robot.yaml_errors import first_error, load_yaml, unreadable
 from jepa_ros.training import losses
 from jepa_ros.world_model.config import check_levels, EgoConfig, LevelConfig, located, ModelConfig
 
@@ -144,7 +144,7 @@ def load_config(name: str) -> TrainingConfig:
                           f'known: {", ".join(known)}, or the path of a YAML file')
     try:
         text = path.read_text(encoding='utf-8')
-        data = yaml.safe_load(text) or {}
+        data = load_yaml(text) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
         raise ConfigError(unreadable(error, str(path))) from None
     try:

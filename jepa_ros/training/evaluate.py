@@ -1,4 +1,5 @@
 """Open-loop figures of a world model on held-out episodes, and the test that refuses a collapsed one."""
+from collections.abc import Mapping
 import math
 
 import torch
@@ -73,8 +74,8 @@ def ego(model: HJEPA, data: EpisodeSet, horizon: int = HORIZON) -> dict[str, flo
             f'ego_persistence_{horizon}': float(((x[:, 0] - x[:, -1]).square() / scale).mean())}
 
 
-def refuse_collapse(figures: dict[str, float], limits: Collapse) -> None:
-    """TrainingError that says which figure shows the collapse."""
+def collapse_problems(figures: Mapping[str, float], limits: Collapse) -> list[str]:
+    """What is wrong with a representation of these figures, a phrase for each; empty where nothing is."""
     problems = []
     if not all(math.isfinite(v) for v in figures.values()):
         problems.append('a figure is not finite')
@@ -85,6 +86,12 @@ def refuse_collapse(figures: dict[str, float], limits: Collapse) -> None:
     if figures.get('inverse_error', 0) > limits.max_inverse_error:
         problems.append(f'inverse dynamics misses {figures["inverse_error"]:.0%} of the actions '
                         f'(> {limits.max_inverse_error:.0%}): s does not show what the robot does')
+    return problems
+
+
+def refuse_collapse(figures: Mapping[str, float], limits: Collapse) -> None:
+    """TrainingError that says which figures show the collapse, where such a model is to be refused."""
+    problems = collapse_problems(figures, limits)
     if problems and limits.refuse:
         raise TrainingError(f'the representation has collapsed, no checkpoint written: {"; ".join(problems)}; '
                             f'raise the within, inverse or variance coefficient, or train longer')

@@ -8,12 +8,13 @@ import uuid
 from jepa_ros.errors import TrainingError
 
 EXIT_TOLD = 2   # a process that has said in one line why it ended
+EXIT_INTERRUPTED = 130
 
 
 def launch(arguments: list[str], count: int, module: str = 'jepa_ros.training') -> int:
     """Run `-m MODULE ARGUMENTS` in `count` processes; when one ends early the others are ended.
 
-    Returns the exit code. TrainingError when a process is ended from outside, KeyboardInterrupt at Ctrl-C.
+    Returns the exit code: at Ctrl-C 130, the first process has said so. TrainingError when one is ended from outside.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -37,7 +38,7 @@ def launch(arguments: list[str], count: int, module: str = 'jepa_ros.training') 
         raise TrainingError(f'process {rank} of {count} ended {how}: the same command goes on from the last state '
                             'that was saved') from None
     except SignalException:
-        raise KeyboardInterrupt from None
+        return EXIT_INTERRUPTED
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

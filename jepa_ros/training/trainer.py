@@ -8,6 +8,7 @@ import sys
 
 import torch
 
+from jepa_ros import paths
 from jepa_ros.agent import Agent
 from jepa_ros.errors import TrainingError
 from jepa_ros.robot.contract import RobotContract
@@ -35,6 +36,7 @@ def train(sources: Sequence[str | Path], contract: RobotContract, config: Traini
     with ExitStack() as held:
         with engine.first_then_others():
             if engine.is_first:
+                held.enter_context(paths.tidied(work_dir))      # of a training that is refused nothing stays
                 held.enter_context(_alone_in(work_dir))
             data = gather(sources, contract, work_dir, report, (engine.rank, engine.world) if engine.settings.sharded
                           else (0, 1))

@@ -38,8 +38,9 @@ def build(config: TrainingConfig, data: EpisodeSet, contract: RobotContract) -> 
                                   for key, values in some.percepts.items()})
     if model.ego is not None:
         model.ego.fit_statistics(*_steps(data, config.ego.observation)[::2])
-    model.readout_mean.copy_(data.readouts.mean(0))
-    model.readout_std.copy_(data.readouts.std(0).clamp_min(1e-6))
+    if data.readouts.shape[1]:      # PyTorch warns of the deviation of nothing
+        model.readout_mean.copy_(data.readouts.mean(0))
+        model.readout_std.copy_(data.readouts.std(0).clamp_min(1e-6))
     return model.to(data.device)
 
 

@@ -1,11 +1,15 @@
 """The command line: quick help, one line for a mistake, `key=value` arguments, a clean Ctrl-C."""
+from collections.abc import Callable
+from pathlib import Path
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
 
-from jepa_ros.cli.main import COMMANDS, key_values_to_options, load_command, main
+from jepa_ros.cli.app import COMMANDS, key_values_to_options, load_command
+from jepa_ros.cli.main import main
 from jepa_ros.errors import ConfigError
 
 
@@ -108,3 +112,82 @@ def test_an_unusable_domain_is_one_line(capfd, monkeypatch, tmp_path, argv):
     monkeypatch.setenv('ROS_DOMAIN_ID', '999')
     assert main(argv) == 2
     assert capfd.readouterr().err.splitlines()[0].endswith("ROS_DOMAIN_ID is '999': it must be a number from 0 to 232")
+
+
+def interrupted_while(arguments: list[str], there: Callable[[Path], bool]) -> tuple[int, str]:
+    """(exit code, what it said) of a command that gets Ctrl-C once its /proc folder is as `there` says."""
+    process = subprocess.Popen([sys.executable, '-m', 'jepa_ros.cli.main', *arguments], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        while not there(Path(f'/proc/{process.pid}')):
+            assert process.poll() is None, 'it ended by itself'
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    return process.returncode, out + err
+
+
+@pytest.mark.parametrize('library', ['multiarray', 'libtorch_cpu', 'pydantic_core'])
+def test_ctrl_c_while_packages_are_loaded_is_one_line_and_exit_code_130(library):
+    ended = interrupted_while(['train', 'none', '--output', 'none'],
+                              lambda proc: library in (proc / 'maps').read_text())
+    assert ended == (130, 'jepa-ros: interrupted\n')
+
+
+# presses Ctrl-C while it is loaded, and makes of it what compiled modules do
+CLUMSY = """
+import os, signal, time
+try:
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+except BaseException as error:
+    raise ImportError('initialization failed') from error
+"""
+COMMAND = """
+import sys, time
+from jepa_ros.cli import app, main
+def command():
+    import clumsy
+    time.sleep(30)
+    print('it goes on')
+app.load_command = lambda name: command
+sys.exit(main.main(['train']))
+"""
+
+
+def test_ctrl_c_is_not_lost_in_an_import_that_swallows_it(tmp_path):
+    (tmp_path / 'clumsy.py').write_text(CLUMSY)
+    (tmp_path / 'command.py').write_text(COMMAND)
+    done = subprocess.run([sys.executable, tmp_path / 'command.py'], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout + done.stderr) == (130, 'jepa-ros: interrupted\n')
+
+
+def test_what_a_command_says_of_its_interruption_is_in_the_line(monkeypatch, capsys):
+    def command():
+        raise KeyboardInterrupt('the same command goes on')
+    monkeypatch.setattr('jepa_ros.cli.app.load_command', lambda name: command)
+    assert main(['train']) == 130
+    assert capsys.readouterr().err == 'jepa-ros: interrupted; the same command goes on\n'
+
+
+def test_of_several_processes_of_a_training_the_first_says_that_they_were_interrupted(monkeypatch, capsys):
+    def command():
+        raise KeyboardInterrupt
+    monkeypatch.setattr('jepa_ros.cli.app.load_command', lambda name: command)
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'x')
+    said = []
+    for rank in '10':
+        monkeypatch.setenv('RANK', rank)
+        assert main(['train']) == 130
+        said.append(capsys.readouterr().err)
+    assert said == ['', 'jepa-ros: interrupted\n']
+
+
+def test_a_command_leaves_the_handling_of_ctrl_c_as_it_was(capsys):
+    before = signal.getsignal(signal.SIGINT)
+    assert main(['--version']) == 0
+    assert signal.getsignal(signal.SIGINT) is before

@@ -67,6 +67,34 @@ def test_import_asks_for_the_units_of_the_actions(file, robot, tmp_path, capfd, 
     assert line in err and err.count('\n') == 1
 
 
+@pytest.mark.parametrize('wrong, line', [
+    ({'file': 'gone.pt'}, 'gone.pt: no such file'),
+    ({'file': 'note.pt'}, 'note.pt: not a file of torch.save'),
+    ({'--robot': 'gone.yaml'}, 'gone.yaml does not exist'),
+    ({'--data': 'gone'}, 'gone: there is no such bag'),
+    ({'--actions': 'gone.npy'}, 'gone.npy: no actions can be read'),
+    ({}, 'file/m: a checkpoint cannot be written here'),
+])
+def test_import_complains_of_what_it_reads_before_options_and_output(file, robot, tmp_path, capfd, wrong, line):
+    """Each of them is wrong here, besides an output that cannot be; with a wrong checkpoint also the options."""
+    for name in ('file', 'note.pt'):
+        (tmp_path / name).write_text('no folder, no weights')
+    given = {'file': file, '--robot': robot} | {key: tmp_path / value for key, value in wrong.items()}
+    units = ['--action-std', 'much'] if 'file' in wrong else [] if '--actions' in wrong else UNITS
+    options = [str(word) for key, value in given.items() if key != 'file' for word in (key, value)]
+    assert main(['model', 'import', str(given['file']), '-o', str(tmp_path / 'file' / 'm'), *options, *units,
+                 *HEADS]) == 2
+    err = capfd.readouterr().err
+    assert line in err and err.count('\n') == 1
+
+
+def test_a_refused_import_leaves_no_folder_behind(file, robot, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    assert main(['model', 'import', str(file), '--robot', str(robot), '-o', str(tmp_path / 'new' / 'm'), *HEADS,
+                 '--action-mean', '0,0,0', '--action-std', '1']) == 2
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_export_of_what_is_no_model_ends_in_one_line(tmp_path, capfd):
     assert main(['model', 'export', 'two_roms', '-o', str(tmp_path / 'x')]) == 2
     err = capfd.readouterr().err

@@ -58,6 +58,30 @@ def test_an_option_that_will_not_do_is_refused_in_one_line(folder, capsys, more,
     assert main(arguments(folder, 'mine', *more)) == 2
     error = capsys.readouterr().err
     assert error.startswith(f'jepa-ros: {words}') and error.count('\n') == 1
+    assert not (folder / 'mine').exists() and not (folder / 'work mine').exists()
+
+
+def test_a_refused_training_leaves_nothing_behind(folder, capsys):
+    bad = tiny.episodes([40] * 6)
+    bad.actions[50] = float('nan')
+    training_data.save(bad, folder / 'bad.npz')
+    before = sorted(folder.iterdir())
+    argv = arguments(folder, 'deep/mine')
+    argv[1] = str(folder / 'bad.npz')
+    assert main([*argv, '--work-dir', str(folder / 'deep' / 'work'), '--no-tensorboard']) == 2
+    assert 'not finite' in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_refused_training_leaves_folders_that_were_there_and_what_can_be_gone_on_with(folder):
+    output, work = folder / 'there', folder / 'work there'
+    for each in (output, work):
+        each.mkdir()
+    assert main(arguments(folder, 'there', '--config', 'missing')) == 2
+    assert output.is_dir() and work.is_dir()
+    (work / 'level0.safetensors').write_bytes(b'damaged')
+    assert main(arguments(folder, 'there')) == 2
+    assert output.is_dir() and [p.name for p in work.iterdir()] == ['level0.safetensors']
 
 
 def test_under_torchrun_devices_is_left_out(folder, capsys, monkeypatch):

@@ -33,6 +33,7 @@ def test_a_task_file_is_read(tmp_path):
     (b'wieghts: {}\n', 'wieghts: unknown key (did you mean weights?)'),
     (b'weights: {effort: much}\n', 'weights.effort: Input should be a valid number'),
     (b'weights: [1\n', 'not YAML'),
+    (b'weights:\n  effort: 1\n  effort: 2\n', 'task.yaml, line 3: key effort is there twice, first in line 2'),
     (b'- reach\n', 'a mapping of keys to values is expected'),
     (b'\xff\xfe\x00garbage', 'not YAML'),
     (b'description: !!python/object/apply:os.getcwd []\n', 'not YAML'),

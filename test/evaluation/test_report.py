@@ -1,5 +1,6 @@
 """Summary of a closed loop, and files that cannot be written."""
 import json
+import resource
 
 import pytest
 
@@ -43,3 +44,14 @@ def test_a_full_or_forbidden_disk_is_one_line(tmp_path):
     (tmp_path / 'x.json').mkdir()
     with pytest.raises(ConfigError, match='x.json: cannot be written'):
         report.write_json(tmp_path / 'x.json', {})
+
+
+def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))     # no file can grow beyond 100 bytes
+    try:
+        with pytest.raises(ConfigError, match=r'y\.json: cannot be written: File too large'):
+            report.write_json(tmp_path / 'y.json', {'rows': list(range(100))})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())

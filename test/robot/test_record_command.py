@@ -200,8 +200,9 @@ def test_curiosity_drives_in_lockstep_with_the_states_of_its_model(tmp_path, con
     info = bag_info(folder)
     assert len(info.files) > 2 and info.custom['model_sha256'] and json.loads(info.custom['parameters'])['driver']
     assert {t.name for t in info.topics if t.messages} >= {'/state', '/action', '/cmd_vel'}
-    lengths = {e.episode_id.split('~')[0]: len(e) for e in read_episodes(folder, contract)}
-    assert lengths == {'0-000000': 12, '0-000001': 12}
+    finished = [e.name for e in info.episodes if e.end == 'stop']      # a busy machine may need further attempts
+    lengths = {e.episode_id: len(e) for e in read_episodes(folder, contract)}
+    assert [(name.split('~')[0], lengths[name]) for name in finished] == [('0-000000', 12), ('0-000001', 12)]
 
 
 def test_an_episode_that_fails_its_audit_is_said_and_ends_in_exit_code_1(tmp_path, contract, peer):

@@ -31,6 +31,7 @@ def test_nested_namespaces_are_accepted(tmp_path):
     ('actor: {ros__parameters: 3}', ('actor', 'holds no parameters')),
     ('', ('expected is',)),
     ('\0', ('not YAML',)),
+    ('actor:\n  ros__parameters: {}\nactor:\n  ros__parameters: {}', ('line 3: key actor is there twice',)),
 ])
 def test_a_mistake_is_one_line_that_names_it(tmp_path, text, words):
     path = tmp_path / 'mine.yaml'

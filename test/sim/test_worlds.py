@@ -45,6 +45,8 @@ def test_an_unknown_world_is_answered_with_the_known_ones_and_the_nearest():
     ('world: two_rooms\ncolour: red', r'line 2: colour: unknown key'),
     ('description: nothing', r'world: is missing'),
     ('world: [', r'line 1: not YAML'),
+    ('world: two_rooms\nworld: diff_drive', r'my_world.yaml, line 2: key world is there twice, first in line 1'),
+    ('world: 2024-13-45', r'not YAML: month must be'),
     ('', r'a mapping of keys to values is expected'),
 ])
 def test_a_wrong_file_is_refused_in_one_line_that_names_it(tmp_path, text, line):

@@ -36,6 +36,15 @@ def test_every_figure_that_shows_the_collapse_is_named():
         evaluate.refuse_collapse({'effective_rank': 1.0, 'std': 0.0, 'inverse_error': 1.0}, Collapse())
 
 
+def test_problems_are_listed_without_refusing_anything():
+    assert evaluate.collapse_problems(GOOD, Collapse()) == []
+    collapsed = GOOD | {'effective_rank': 1.2, 'std': 0.01}
+    allowed = Collapse(refuse=False)
+    assert evaluate.collapse_problems(collapsed, allowed) == ['effective rank of s is 1.2 < 4.0',
+                                                              'standard deviation of s is 0.010 < 0.2']
+    evaluate.refuse_collapse(collapsed, allowed)
+
+
 def perfect(data):
     """A model of dimension 2 whose prediction is exact on states that integrate the actions."""
     model = tiny.integrator_model(2)

@@ -1,11 +1,11 @@
 """Which episodes a model is judged on, and how far ahead they allow to look."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from jepa_ros.errors import TrainingError
+from jepa_ros.errors import ConfigError, TrainingError
 from jepa_ros.evaluation.open_loop.level import Level
 from jepa_ros.training.data import EpisodeSet
 
@@ -24,6 +24,7 @@ class Chosen:
     judged: Tensor
     others: Tensor
     notes: tuple[str, ...]
+    which: str = 'episode(s)'       # are judged
 
 
 def choose(data: EpisodeSet, trained_on: Mapping[str, str]) -> Chosen:
@@ -45,7 +46,8 @@ def choose(data: EpisodeSet, trained_on: Mapping[str, str]) -> Chosen:
     everything = torch.arange(len(data.starts), device=data.starts.device)
     judged = everything[torch.tensor(unseen, device=everything.device)]
     return Chosen(data, judged, everything[~torch.isin(everything, judged)],
-                  (f'the model was trained on {_some(seen)}: judged on the {len(judged)} episode(s) of other bags',))
+                  (f'the model was trained on {_some(seen)}: judged on the {len(judged)} episode(s) of other bags',),
+                  'episode(s) that training has not seen')
 
 
 def _all(data: EpisodeSet, notes: tuple[str, ...]) -> Chosen:
@@ -64,7 +66,8 @@ def _held_out(data: EpisodeSet) -> Chosen:
     count = len(held_out.starts)
     everything = torch.arange(len(joined.starts), device=joined.starts.device)
     return Chosen(joined, everything[-count:], everything[:-count],
-                  (f'the bags are those of training: judged on the {count} episode(s) that it held out',))
+                  (f'the bags are those of training: judged on the {count} episode(s) that it held out',),
+                  'episode(s) that training held out')
 
 
 def _in_pieces(data: EpisodeSet) -> Chosen:
@@ -77,8 +80,9 @@ def _in_pieces(data: EpisodeSet) -> Chosen:
     starts = int(data.starts[0]) + (piece + gap) * torch.arange(PIECES, device=data.starts.device)
     names = tuple(f'{data.names[0]}, piece {i}' for i in range(PIECES)) if data.names else ()
     cut = replace(data, starts=starts, lengths=torch.full_like(starts, piece), names=names)
-    return _all(cut, (f'there is only one episode: it was cut into {PIECES} pieces, and intervals are of pieces: the '
-                      'difference to another episode may be larger',))
+    note = (f'there is only one episode: it was cut into {PIECES} pieces, and intervals are of pieces: the difference '
+            'to another episode may be larger')
+    return replace(_all(cut, (note,)), which='pieces of the only episode')
 
 
 def _some(names: set[str], most: int = 3) -> str:
@@ -98,3 +102,29 @@ def powers(level: Level, judged: Tensor, horizon: int) -> list[int]:
         reach = level.past * level.period + k * level.period
         return int((lengths - reach).clamp_min(0).sum()) >= LEAST_WINDOWS and 2 * reach < int(lengths.max())
     return [k for k in found if k == 1 or leaves_enough(k)]
+
+
+def refuse_short(levels: Sequence[Level], periods: Sequence[Sequence[int]], chosen: Chosen, horizon: int = 0,
+                 seconds: Sequence[float] = ()) -> None:
+    """ConfigError where no judged episode is long enough for the `periods` that each level is to look ahead.
+
+    `horizon` and `seconds` are what was asked for: less of it may do.
+    """
+    longest = int(chosen.data.lengths[chosen.judged].max())
+    level, most = max(((level, max(ahead)) for level, ahead in zip(levels, periods) if ahead),
+                      key=lambda each: _needed(*each), default=(None, 0))
+    if level is None or _needed(level, most) <= longest:
+        return
+    fitting = min((longest - 1) // each.period - each.past for each in levels)
+    less = 'shorter --seconds, or ' if seconds else ''
+    if horizon and fitting > 0:
+        less = f'--horizon {fitting} at most, or '
+    raise ConfigError(
+        f'the longest of the {len(chosen.judged)} {chosen.which} has {longest} steps, {_needed(level, most)} are '
+        f'needed: level {level.index} looks {most} period(s) of {level.period} step(s) ahead'
+        f'{f" and {level.past} back" if level.past else ""}; give {less}recordings of longer episodes')
+
+
+def _needed(level: Level, ahead: int) -> int:
+    """Steps of an episode in which a level can look so many periods ahead."""
+    return (level.past + ahead) * level.period + 1

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from jepa_ros.errors import ConfigError
-from jepa_ros.evaluation.open_loop.episodes import choose, powers
+from jepa_ros.evaluation.open_loop.episodes import choose, powers, refuse_short
 from jepa_ros.evaluation.open_loop.latent import Latent, latent
 from jepa_ros.evaluation.open_loop.level import Level
 from jepa_ros.evaluation.open_loop.linear import folds, Trial
@@ -82,12 +82,13 @@ def judge(model: HJEPA, data: EpisodeSet, s0: Tensor, control_period_s: float = 
     notes = [*data.notes, *chosen.notes]
     if not trial.folds:
         notes.append('there is only one episode: no linear model, no probes and no intervals')
+    stack = [Level(model, index, chosen.data, s0 if index == 0 else level_states(model, chosen.data, s0, index),
+                   control_period_s) for index in range(len(model.levels))]
+    periods = [_moments(level, seconds, notes) if seconds else powers(level, chosen.judged, horizon) for level in stack]
+    refuse_short(stack, periods, chosen, horizon, seconds)
     levels, pictures = [], []
-    for index in range(len(model.levels)):
-        s = s0 if index == 0 else level_states(model, chosen.data, s0, index)
-        level = Level(model, index, chosen.data, s, control_period_s)
-        periods = _moments(level, seconds, notes) if seconds else powers(level, chosen.judged, horizon)
-        figures, picture = _level(level, s0, trial, periods, angles, seed, notes)
+    for level, ahead in zip(stack, periods):
+        figures, picture = _level(level, s0, trial, ahead, angles, seed, notes)
         levels.append(figures)
         pictures.append(picture)
     return OpenLoop(len(chosen.judged), int(chosen.data.lengths[chosen.judged].sum()), len(chosen.others),

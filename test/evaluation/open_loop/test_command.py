@@ -57,7 +57,7 @@ def test_a_cache_of_another_contract_is_refused(model, tmp_path, capsys):
     (['nope', 'data=x'], "model 'nope' not found"),
     (['MODEL'], "Missing option '--data'"),
     (['MODEL', 'data=nowhere'], 'nowhere: there is no such'),
-    (['MODEL', 'data=CACHE', 'horizon=64'], 'need 65 steps, the longest of 4 episode(s) has 40'),
+    (['MODEL', 'data=CACHE', 'horizon=64'], 'the longest of the 4 episode(s) has 40 steps, 257 are needed'),
     (['MODEL', 'data=CACHE', 'seconds=soon'], '--seconds soon: must be positive numbers of seconds, as 0.5,1,2'),
     (['MODEL', 'data=CACHE', 'seconds=1,-2'], '--seconds 1,-2: must be positive'),
     (['MODEL', 'data=CACHE', 'seconds=1', 'horizon=4'], '--seconds and --horizon both say how far'),

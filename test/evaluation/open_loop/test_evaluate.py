@@ -131,8 +131,8 @@ def test_a_collapsed_representation_is_noted_and_breaks_nothing(tmp_path):
 
 
 def test_a_horizon_that_no_episode_has_is_refused_with_what_is_needed():
-    with pytest.raises(ConfigError, match=r'level 0: .*64 period\(s\) of 1 step\(s\) need 65 steps, the longest of 4 '
-                                          r'episode\(s\) has 40'):
+    with pytest.raises(ConfigError, match=r'the longest of the 4 episode\(s\) has 40 steps, 257 are needed: level 1 '
+                                          r'looks 64 period\(s\) of 4 step\(s\) ahead; give --horizon 9 at most'):
         judged([40] * 4, horizon=64)
 
 

@@ -3,7 +3,6 @@ import pytest
 import tiny
 import torch
 
-from jepa_ros.errors import ConfigError
 from jepa_ros.evaluation.open_loop.episodes import powers
 from jepa_ros.evaluation.open_loop.prediction import foresee, horizons, Scale
 
@@ -93,13 +92,6 @@ def test_no_more_windows_are_taken_than_asked_for_and_those_from_everywhere():
     data = tiny.episodes(LENGTHS)
     t, owner = level_of(integrator(), data, moved(data)).windows(torch.arange(8), 0, 4, most=16)
     assert len(t) == 16 and set(owner.tolist()) == set(range(8)) and t.unique().numel() == 16
-
-
-def test_episodes_that_are_too_short_are_named_with_what_is_needed():
-    data = tiny.episodes([12, 9])
-    with pytest.raises(ConfigError, match=r'level 1: .* 4 period\(s\) of 4 step\(s\) need 17 steps, the longest of 2 '
-                                          r'episode\(s\) has 12: ask for a shorter horizon'):
-        foresee(level_of(integrator(), data, moved(data), 1), torch.arange(2), 4)
 
 
 def test_without_other_episodes_there_is_no_linear_model():
