@@ -9,7 +9,8 @@
 `evaluate` measures three and two levels (`hjepa3`, `hjepa`) against level 0 alone, by the distance of start and goal in
 cells. Level 0 alone gets as many samples a tick as the three levels together (`flat`), at the horizon that does best on
 other starts and goals than those reported; at the longest distances also four times as many, looking as far as the goal
-is (`flat_more`). Rows go to results/world_model.json.
+is (`flat_more`); and models of one level that is far smoother do the same (`flat_smooth`, trained with --config
+maze_flat, given by --flat-models). Rows go to results/world_model.json.
 """
 import argparse
 from dataclasses import asdict, replace
@@ -59,6 +60,8 @@ def _arguments() -> argparse.Namespace:
     recording.set_defaults(run=_record)
     evaluation = commands.add_parser('evaluate', help='drive with each method, write rows')
     evaluation.add_argument('models', nargs='+', help='checkpoints, one per training seed')
+    evaluation.add_argument('--flat-models', nargs='*', default=[], help='of --config maze_flat, one per seed')
+    evaluation.add_argument('--methods', nargs='*', help='only these')
     evaluation.add_argument('--episodes', type=int, default=20, help='per model and bin')
     evaluation.add_argument('--train-minutes', type=float, default=None, help='what training took, for the rows')
     evaluation.add_argument('--results', type=Path, default=RESULTS)
@@ -126,14 +129,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     agents = [Agent.load(model, device='cpu') for model in options.models]
     own = tuple(agents[0].card.planner_settings())
     samples = budget(own)
-    methods = {'hjepa3': own, 'hjepa': TWO, 'flat': best_flat(agents[0], world, samples, console)}
+    smooth = [Agent.load(model, device='cpu') for model in options.flat_models]
+    methods = {'hjepa3': (agents, own), 'hjepa': (agents, TWO)}
+    for name, models in {'flat': agents, 'flat_smooth': smooth}.items():
+        if models and name in (options.methods or (name,)):
+            methods[name] = (models, best_flat(models[0], world, samples, console))
     for nearest, furthest in BINS:
         long = (nearest, furthest) == LONG
         task = 'maze_long' if long else f'maze_{nearest}_{furthest}'
-        more = {'flat_more': flat(MORE * samples, MORE_HORIZON)} if long else {}
-        for method, planners in (methods | more).items():
+        more = {'flat_more': (agents, flat(MORE * samples, MORE_HORIZON))} if long else {}
+        for method, (models, planners) in (methods | more).items():
+            if method not in (options.methods or (method,)):
+                continue
             driven = [measure(agent, world, planners, (nearest, furthest), options.episodes, REPORTED_SEED + number)
-                      for number, agent in enumerate(agents)]
+                      for number, agent in enumerate(models)]
             row = {'task': task, 'method': method, **figures(driven), 'train_minutes': options.train_minutes,
                    'samples': budget(planners), 'horizons': [p.horizon for p in planners]}
             console.print(row)

@@ -16,7 +16,8 @@ from jepa_ros.evaluation.report import spread
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'benchmark' / 'results'
-FILES = (ROOT / 'README.md', ROOT / 'docs' / 'parameters.md', ROOT / 'docs' / 'world_model.md')
+FILES = (ROOT / 'README.md', ROOT / 'docs' / 'parameters.md', ROOT / 'docs' / 'world_model.md',
+         ROOT / 'docs' / 'evaluation.md')
 BAG_ROWS = ('jpeg_160x120_fps', 'jpeg_640x480_fps', 'ingest_ms_640x480_cpu', 'ingest_ms_640x480_gpu',
             'record_lost_messages', 'record_duration', 'record_input_rate', 'record_cpu')
 BLOCK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -116,7 +117,9 @@ def driving() -> str:
     """Closed-loop rows of the world model's tasks."""
     rows = [[r['task'].replace('_', ' '), r['method'], f'{r["success_mean"]:.1%} ± {r["success_std"]:.1%}',
              f'{r["seeds"]} / {r["episodes"]}', '–' if r['plan_ms_p50'] is None else f'{r["plan_ms_p50"]:.1f}']
-            for r in results('world_model')['rows'] if r.get('success_mean') is not None]
+            for r in results('world_model')['rows']
+            if r.get('success_mean') is not None and not r['task'].endswith('_ablation')
+            and r['task'] not in ('maze_1_4', 'maze_5_8')]
     return markdown(['task', 'method', 'reached', 'seeds / episodes', 'plan, ms (p50)'], rows)
 
 
@@ -129,6 +132,41 @@ def stochastic() -> str:
              *(figure(r, f'energy_best_of_{n}_k8') for n in (1, 16, 64)), figure(r, 'bits_random')]
             for r in results('world_model')['rows'] if r['task'].startswith('stochastic')]
     return markdown(['world', 'latent', 'best of 1', 'best of 16', 'best of 64', 'bits where chance decides'], rows)
+
+
+def maze() -> str:
+    """Goals reached by distance, in cells, and planning time at the longest ways."""
+    rows = [r for r in results('world_model')['rows'] if r['task'].startswith('maze_')]
+    found = {(r['task'], r['method']): r for r in rows}
+    tasks, methods = (list(dict.fromkeys(r[key] for r in rows)) for key in ('task', 'method'))
+
+    def figure(task: str, method: str) -> str:
+        r = found.get((task, method))
+        return '–' if r is None else f'{r["success_mean"]:.0%} ± {r["success_std"]:.0%}'
+    names = {'maze_1_4': '1–4', 'maze_5_8': '5–8', 'maze_long': '9–11'}
+    lines = []
+    for method in methods:
+        far = found['maze_long', method]
+        lines.append([method, *(figure(task, method) for task in tasks), far['samples'], f'{far["plan_ms_p50"]:.0f}',
+                      far['seeds']])
+    return markdown(['planning', *(f'{names[task]} cells' for task in tasks), 'samples a tick', 'plan, ms', 'seeds'],
+                    lines)
+
+
+def real() -> str:
+    """Skill on recordings of real robots, over persistence and over the linear model."""
+    rows = []
+    for r in results('world_model')['rows']:
+        if not r['task'].startswith('real_'):
+            continue
+        for name in [n for n in r if n.startswith('skill_persistence_') and not n.endswith('_std')]:
+            moment = name.rpartition('_')[2]
+            cells = [f'{r[f"{kind}skill_{over}_{moment}"]:.2f} ± {r[f"{kind}skill_{over}_{moment}_std"]:.2f}'
+                     for kind in ('', 'raw_') for over in ('persistence', 'linear')]
+            rows.append([r['task'].removeprefix('real_'), r['method'].rpartition(' ')[2],
+                         moment.replace('s', ' s'), *cells])
+    return markdown(['robot', 'level', 'ahead', 'state: over persistence', 'state: over linear',
+                     'sensors: over persistence', 'sensors: over linear'], rows)
 
 
 def parameters() -> str:
@@ -164,8 +202,8 @@ def _meaning(param) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, driving, stochastic,
-                                   parameters)}
+    f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, driving, stochastic, real,
+                            maze, parameters)}
 
 
 def main() -> int:

@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--updates', type=int, default=runs.Effort.updates)
-    parser.add_argument('--worlds', nargs='+', choices=list(WORLDS), default=list(WORLDS))
+    parser.add_argument('--worlds', nargs='+', choices=SHOWN, default=list(SHOWN))
     parser.add_argument('--trainings', nargs='+', choices=('frozen', 'joint'), default=['frozen', 'joint'])
     parser.add_argument('--only', nargs='+', choices=list(runs.KINDS), default=list(runs.KINDS), metavar='KIND')
     parser.add_argument('--work', type=Path, default=WORK)

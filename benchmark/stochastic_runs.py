@@ -57,17 +57,18 @@ class Effort:
 
 
 def contract(world: str, actions: int) -> RobotContract:
-    """A camera from above, the robot's speeds, and the place of what moves at random."""
+    """A camera from above, the robot's speeds, and the readouts."""
     fields = ', '.join(f'{{name: v{i}_mps, field: linear.{axis}, min: -1.0, max: 1.0, max_rate: 100.0}}'
                        for i, axis in zip(range(actions), 'xy'))
+    readouts = '\n'.join(f'  - {{name: {name}, topic: place{i}, type: nav_msgs/msg/Odometry, '
+                         'field: pose.pose.position.x}' for i, name in enumerate(readout_names(world)))
     return RobotContract.parse(f"""
 name: {world}
 control_period_s: 0.1
 observations:
   - {{key: overhead, topic: camera/image_raw, type: sensor_msgs/msg/Image, height: {SIZE}, width: {SIZE}}}
 readouts:
-  - {{name: x_px, topic: odom, type: nav_msgs/msg/Odometry, field: pose.pose.position.x}}
-  - {{name: y_px, topic: odom, type: nav_msgs/msg/Odometry, field: pose.pose.position.y}}
+{readouts}
 actions:
   - key: base
     topic: cmd_vel
@@ -76,12 +77,17 @@ actions:
 """)
 
 
-def episode_set(episodes: Episodes) -> EpisodeSet:
+def readout_names(world: str) -> tuple[str, ...]:
+    """What the readout heads tell, in px: the place of what moves at random, in `crossing` the robot's before it."""
+    return ('robot_x_px', 'robot_y_px', 'x_px', 'y_px') if world == 'crossing' else ('x_px', 'y_px')
+
+
+def episode_set(episodes: Episodes, names: tuple[str, ...] = ('x_px', 'y_px')) -> EpisodeSet:
     """The same as training data."""
     count, steps = episodes.actions.shape[:2]
     return EpisodeSet({'overhead': torch.from_numpy(episodes.images).flatten(0, 1)},
                       torch.from_numpy(episodes.actions).flatten(0, 1), torch.from_numpy(episodes.place).flatten(0, 1),
-                      torch.arange(count) * steps, torch.full((count,), steps), ('x_px', 'y_px'), {})
+                      torch.arange(count) * steps, torch.full((count,), steps), names, {})
 
 
 def config(latent: dict[str, Any], losses: dict[str, Any], effort: Effort, seed: int) -> TrainingConfig:
@@ -134,7 +140,7 @@ class Setting:
 def recorded(setting: Setting) -> tuple[EpisodeSet, RobotContract]:
     """Training episodes and the contract they keep."""
     made = WORLDS[setting.world](setting.episodes, STEPS, 1000 + setting.seed)
-    return episode_set(made), contract(setting.world, made.actions.shape[-1])
+    return episode_set(made, readout_names(setting.world)), contract(setting.world, made.actions.shape[-1])
 
 
 def joint(setting: Setting, latent: dict[str, Any], effort: Effort, report: Report | None = None) -> HJEPA:

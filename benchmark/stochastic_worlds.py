@@ -34,7 +34,7 @@ class Episodes:
 
     images: np.ndarray      # (N, T, SIZE, SIZE, 3) uint8
     actions: np.ndarray     # (N, T, A) float32
-    place: np.ndarray       # (N, T, 2) float32: x, y in px of what moves at random: fork: the robot, else the obstacle
+    place: np.ndarray       # (N, T, R) float32: x, y in px of what moves at random: fork: the robot, else the obstacle
     side: np.ndarray        # (N, T) int64: fork: −1 left, 1 right, 0 not yet decided; obstacle: 0
     chance: np.ndarray      # (N,) float32: fork: of the right side; obstacle: 0
 
@@ -102,8 +102,8 @@ def obstacle(count: int, steps: int, seed: int) -> Episodes:
     robot = [rng.uniform(MARGIN_PX, SIZE - MARGIN_PX, (count, 2))]
     away = [rng.normal(0, SIGMA_PX / np.sqrt(1 - KEEP ** 2), (count, 2))]
     for step in range(steps - 1):
-        robot.append(np.clip(robot[-1] + STRIDE_PX * actions[:, step], MARGIN_PX, SIZE - MARGIN_PX))
-        away.append(KEEP * away[-1] + rng.normal(0, SIGMA_PX, (count, 2)))
+        robot.append(moved(robot[-1], actions[:, step]))
+        away.append(wandered(away[-1], rng))
     where, place = np.stack(robot, 1), MIDDLE_PX + np.stack(away, 1)
     images = obstacle_images(where.reshape(-1, 2), place.reshape(-1, 2))
     return Episodes(images.reshape(count, steps, SIZE, SIZE, 3), actions, place.astype(np.float32),
@@ -120,4 +120,31 @@ def coin_bits(chance: np.ndarray) -> np.ndarray:
     return -(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance))
 
 
-WORLDS: dict[str, Callable[[int, int, int], Episodes]] = {'fork': fork, 'obstacle': obstacle}
+def crossing(count: int, steps: int, seed: int) -> Episodes:
+    """As `obstacle`; the place is that of the robot and of the obstacle, (N, T, 4). For `plan_risk.py`."""
+    rng = np.random.default_rng(seed)
+    # actions that last: white noise would keep the robot where it is
+    drift = rng.uniform(-1, 1, (count, 1, 2))
+    actions = np.clip(drift + 0.5 * rng.uniform(-1, 1, (count, steps, 2)), -1, 1).astype(np.float32)
+    robot = [rng.uniform(MARGIN_PX, SIZE - MARGIN_PX, (count, 2))]
+    away = [rng.normal(0, SIGMA_PX / np.sqrt(1 - KEEP ** 2), (count, 2))]
+    for step in range(steps - 1):
+        robot.append(moved(robot[-1], actions[:, step]))
+        away.append(wandered(away[-1], rng))
+    where = np.stack([np.stack(robot, 1), MIDDLE_PX + np.stack(away, 1)], 2).astype(np.float32)     # (N, T, 2, 2)
+    images = obstacle_images(*where.reshape(-1, 2, 2).transpose(1, 0, 2))
+    return Episodes(images.reshape(count, steps, SIZE, SIZE, 3), actions, where.reshape(count, steps, 4),
+                    np.zeros((count, steps), np.int64), np.zeros(count, np.float32))
+
+
+def moved(robot: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """Where robots (N, 2) are after actions (N, 2) in −1…1."""
+    return np.clip(robot + STRIDE_PX * action, MARGIN_PX, SIZE - MARGIN_PX)
+
+
+def wandered(away: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How far obstacles (N, 2) are from the middle one step later."""
+    return KEEP * away + rng.normal(0, SIGMA_PX, away.shape)
+
+
+WORLDS: dict[str, Callable[[int, int, int], Episodes]] = {'fork': fork, 'obstacle': obstacle, 'crossing': crossing}

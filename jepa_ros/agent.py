@@ -9,6 +9,7 @@ from torch import nn
 
 from jepa_ros import checkpoint
 from jepa_ros.actor.actor import Actor
+from jepa_ros.actor.planner_file import load_planners
 from jepa_ros.actor.planners import PlannerConfig, PLANNERS
 from jepa_ros.actor.policy import Policy
 from jepa_ros.checkpoint import ModelCard
@@ -57,7 +58,7 @@ class Agent:
         readouts = list(contract.readout_names)[:model.config.readouts]     # an imported model may have none
         self.perception = Perception(model, readouts)
         self.world_model = WorldModel(model, contract.control_period_s, contract.action_low, contract.action_high,
-                                      list(contract.action_names), readouts)
+                                      list(contract.action_names), readouts, contract.action_max_rate)
         self.cost = Cost(model, readouts, networks.critic)
         self.actor = self.new_actor()
         self.memory = Memory(model.config.dim)
@@ -82,8 +83,12 @@ class Agent:
         return cls(Networks(config, contract.observations, card.policy_chunk), card, contract)
 
     @classmethod
-    def load(cls, model: str | Path, *, contract: RobotContract | None = None, device: str = 'auto') -> 'Agent':
-        """Load a checkpoint for a robot. CheckpointError in one line when it is damaged or for another contract."""
+    def load(cls, model: str | Path, *, contract: RobotContract | None = None, device: str = 'auto',
+             planners: str = '') -> 'Agent':
+        """Load a checkpoint for a robot; `planners`, a name or file, replaces its planner settings.
+
+        CheckpointError in one line when it is damaged or for another contract, ConfigError when planners do not fit.
+        """
         folder = checkpoint.find(model)
         card, tensors = checkpoint.read(folder, contract)
         if device == 'auto':
@@ -109,6 +114,9 @@ class Agent:
             first = str(error).splitlines()[1:2] or [str(error)]  # below the heading: the tensor
             raise CheckpointError(f'{folder}: weights do not fit the architecture in {checkpoint.CARD} '
                                   f'({_one_line(first[0])}): copy the checkpoint again') from None
+        if planners:
+            chosen = load_planners(planners, len(networks.world_model.levels))
+            card = card.model_copy(update={'planners': [dataclasses.asdict(p) for p in chosen]})
         return cls(networks, card, own, device)
 
     def save(self, folder: str | Path) -> None:
@@ -127,5 +135,6 @@ class Agent:
         actor.configure(goal=Goal(levels=state.levels), budget_ms=10_000)
         for _ in range(3):
             decision = actor.act(state)
+        self.actor.calibrate(state)
         self.world_model.imagine(0, state.levels[0], decision.actions)
         self.cost.evaluate(state.levels[0][None])

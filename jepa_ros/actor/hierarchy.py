@@ -1,24 +1,33 @@
 """Hierarchical Mode-2 planning, top down (LeCun §4.7, Fig. 16).
 
 The top level minimises the cost over macro-actions. Its first predicted state becomes the subgoal of the level
-below, which pays the distance to it (plus what its actions cost), and so on down to the robot's own actions. Latents
-are taken at their most probable value.
+below, which pays the distance to it (plus what its actions cost), and so on down to the robot's own actions. A level
+above may keep its plan for some ticks; at the end gradients may refine the plans of all levels together. Latents are
+taken at their most probable value unless a level asks for several scenarios (`risk.py`).
 """
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from itertools import product
 import time
 
 import torch
 from torch import Tensor
 
-from jepa_ros.actor.planners import EnergyFunction, Evaluation, PlannerConfig, PLANNERS, Search, SearchSpace
+from jepa_ros.actor.joint import refine
+from jepa_ros.actor.level_energy import LevelEnergy
+from jepa_ros.actor.planners import Planner, PlannerConfig, PLANNERS, Search, SearchSpace
+from jepa_ros.actor.risk import Scenarios
 from jepa_ros.cost.cost import Cost, CostSettings
+from jepa_ros.cost.intrinsic import Bounds
 from jepa_ros.energy.distance import squared
 from jepa_ros.world_model.hjepa import HJEPA
-from jepa_ros.world_model.predictors import expand_memory, Memory
+from jepa_ros.world_model.predictors import Memory
 
 # Share of the remaining budget a level may use before it must leave the rest to those below.
 LEVEL_SHARE = 0.6
+# A subgoal this much further away than when it was set is not being reached: plan anew above.
+RISE = 1.25
+MOST_CHOICES = 1024     # actions of a tree search: finer grids are refused by leaving them out
 
 
 @dataclass(frozen=True)
@@ -28,82 +37,135 @@ class HierarchyPlan:
     searches: tuple[Search, ...]            # actions (B, H_l, A_l) and energies (B,)
     states: tuple[Tensor, ...]              # predicted states (B, H_l, D) of each plan
     subgoals: tuple[Tensor, ...]            # (B, D) asked of each level below the top
+    gaps: tuple[Tensor, ...] = ()           # (B,) distance of each subgoal when it was set
+    ages: tuple[int, ...] = ()              # control ticks since each level planned
 
     @property
     def deadline_hit(self) -> bool:
         return any(s.deadline_hit for s in self.searches)
 
+    @property
+    def sound(self) -> bool:
+        """Whether what level 0 is about to do has a finite energy and breaks no guardrail, for all problems."""
+        return bool(self.searches[0].sound.all())
+
 
 class Hierarchy:
     """Plans with as many of the model's levels, from the bottom, as there are planner configurations."""
 
-    def __init__(self, model: HJEPA, cost: Cost, configs: list[PlannerConfig]):
-        self._model, self._cost = model, cost
-        self.planners = [PLANNERS.get(c.method)(c) for c in configs]
-        self._spaces = [self._space(level) for level in range(len(configs))]
+    def __init__(self, model: HJEPA, cost: Cost, configs: Sequence[PlannerConfig], max_change: Tensor | None = None):
+        """`max_change` (A,): most that the robot's actions may change in a control step, in −1…1; None: no limit."""
+        self._model, self._cost, self._max_change = model, cost, max_change
+        self.planners: list[Planner] = [PLANNERS.get(c.method)(c) for c in configs]
+        self._spaces = [self._space(level, config) for level, config in enumerate(configs)]
+        self._gradients = any(c.joint or any(p.differentiates(i) for i in range(c.iterations))
+                              for p, c in zip(self.planners, configs))
 
-    def _space(self, level: int) -> SearchSpace:
+    def _space(self, level: int, config: PlannerConfig) -> SearchSpace:
         e = self._model.levels[level].action_encoder
         if level == 0:
             one = torch.ones_like(e.low)
-            return SearchSpace(-one, one, 0 * one, 0.7 * one)
-        return SearchSpace(e.low, e.high, e.prior_mean, e.prior_std)
+            return SearchSpace(-one, one, 0 * one, 0.7 * one, _grid(config.bins, one), self._change(config, one))
+        # evenly spread over what training did: the same macro-actions for the same model
+        drawn = e.sample((config.bins - 1,), torch.Generator(e.low.device).manual_seed(0))
+        return SearchSpace(e.low, e.high, e.prior_mean, e.prior_std, torch.cat([e.prior_mean[None], drawn]))
+
+    def _change(self, config: PlannerConfig, one: Tensor) -> Tensor | None:
+        limits = [config.max_change * one] if config.max_change else []
+        limits += [] if self._max_change is None else [self._max_change.to(one)]
+        return torch.stack(limits).amin(0) if limits else None
 
     def plan(self, s: Sequence[Tensor], settings: CostSettings, *, warm_starts: tuple[Tensor, ...] | None = None,
              proposals: Tensor | None = None, previous_action: Tensor | None = None, memory: Memory | None = None,
-             generator: torch.Generator | None = None, deadline: float | None = None) -> HierarchyPlan:
+             generator: torch.Generator | None = None, deadline: float | None = None,
+             last: HierarchyPlan | None = None) -> HierarchyPlan:
         """s: states (B, D_l) of all levels; warm_starts: last plan's actions per level; proposals (B, P, H_0, A) and
-        memory, what the predictor of level 0 remembers of the past, for level 0.
+        memory, what the predictor of level 0 remembers of the past, for level 0. last: the plan of the tick before,
+        for the same settings, of which upper levels may keep theirs (`replan_every`).
         """
-        searches: list[Search] = []
-        states: list[Tensor] = []
-        subgoals: list[Tensor] = []
+        if self._gradients:
+            s, settings, memory, previous_action = _plain((tuple(s), settings, memory, previous_action))
+        problems: list[LevelEnergy] = []
+        levels: list[tuple[Search, Tensor, int]] = []       # of each level, top first: search, states, age
+        subgoal: Tensor | None = None
         for level in reversed(range(len(self.planners))):
-            past = memory if level == 0 else None
-            energy = self._energy(level, s[level], settings, subgoals[-1] if subgoals else None, previous_action, past)
-            search = self.planners[level].plan(
-                energy, self._spaces[level], len(s[level]), warm_starts[level] if warm_starts else None,
-                proposals if level == 0 else None, generator, self._level_deadline(level, deadline))
-            searches.append(search)
-            states.append(self._model.levels[level].rollout(s[level], search.actions, memory=past))
-            if level:
-                subgoals.append(states[-1][:, 0])
-        return HierarchyPlan(tuple(reversed(searches)), tuple(reversed(states)), tuple(reversed(subgoals)))
+            problem = self._problem(level, s[level], settings, subgoal, previous_action, memory, generator)
+            problems.insert(0, problem)
+            if last is not None and self._keeps(level, s, last, levels):
+                levels.append((last.searches[level], last.states[level], last.ages[level] + 1))
+            else:
+                search = self.planners[level].plan(
+                    problem, self._spaces[level], len(s[level]), warm_starts[level] if warm_starts else None,
+                    proposals if level == 0 else None, generator, self._level_deadline(level, deadline),
+                    previous_action if level == 0 else None)
+                levels.append((search, problem.rollout(search.actions[:, None])[:, 0], 0))
+            subgoal = levels[-1][1][:, 0]
+        searches, states, ages = (tuple(reversed(column)) for column in zip(*levels))
+        steps = self.planners[0].config.joint
+        if steps and (deadline is None or time.perf_counter() < deadline):
+            new = ages.count(0)     # the levels above keep their plans
+            better, moved = refine(problems[:new], self._spaces, searches[:new], states[:new], steps,
+                                   self.planners[0].config.learning_rate, deadline)
+            searches, states = (*better, *searches[new:]), (*moved, *states[new:])
+        subgoals = tuple(x[:, 0] for x in states[1:])
+        gaps = tuple(self._gap(level, s, subgoal) if ages[level] == 0 else last.gaps[level - 1]
+                     for level, subgoal in enumerate(subgoals, 1))
+        return HierarchyPlan(searches, states, subgoals, gaps, ages)
 
-    def _energy(self, level: int, s: Tensor, settings: CostSettings, subgoal: Tensor | None,
-                previous_action: Tensor | None, memory: Memory | None) -> EnergyFunction:
-        """The cost at the top; below, the distance to the subgoal (B, D) and what the actions cost."""
-        jepa, strangeness = self._model.levels[level], self.planners[level].config.strangeness
-        if subgoal is not None:
-            settings = self._cost.action_settings(settings)
+    def violation(self, s: Tensor, settings: CostSettings, actions: Tensor, memory: Memory | None = None,
+                  generator: torch.Generator | None = None) -> float:
+        """How far level-0 actions (H, A) from s (D,) break guardrails; 0 where nothing is forbidden, inf if unknown."""
+        if settings.bounds is None:
+            return 0.0
+        problem = self._problem(0, s[None], settings, None, None, memory, generator)
+        found = problem(actions[None, None]).violation
+        return 0.0 if found is None else float(found.nan_to_num(torch.inf))
 
-        def energy(candidates: Tensor) -> Evaluation:
-            count = candidates.shape[1]
-            rollout = jepa.rollout(s[:, None].expand(-1, count, -1), candidates, memory=expand_memory(memory, count))
-            actions, previous = (candidates, previous_action) if level == 0 else (None, None)
-            total = self._cost.energy(rollout, actions, settings, previous, level)
-            if level and strangeness:       # HWM: where macro-actions are unlike those of training, so are predictions
-                total = total + strangeness * jepa.action_encoder.strangeness(candidates).sum(-1)
-            if subgoal is None:
-                return Evaluation(total)
-            return Evaluation(total + squared(self._above(level, s, rollout), subgoal[:, None, None]).sum(-1))
+    def _problem(self, level: int, s: Tensor, settings: CostSettings, subgoal: Tensor | None,
+                 previous_action: Tensor | None, memory: Memory | None,
+                 generator: torch.Generator | None) -> LevelEnergy:
+        config, low = self.planners[level].config, level == 0
+        scenarios = Scenarios(self._model.levels[level], config.scenarios, generator) if config.scenarios else None
+        return LevelEnergy(self._model, self._cost, level, config, s, settings, subgoal,
+                           previous_action if low else None, memory if low else None, scenarios)
 
-        return energy
+    def _gap(self, level: int, s: Sequence[Tensor], subgoal: Tensor) -> Tensor:
+        """(B,) how far the present state of `level` is from the subgoal that it sets below."""
+        return squared(s[level], subgoal)
 
-    def _above(self, level: int, s: Tensor, rollout: Tensor) -> Tensor:
-        """What the level above makes of a rollout (B, N, H, D_l) from s (B, D_l), step by step (B, N, H, D_{l+1}).
-
-        Enc_{l+1} sees the states of one period; those before the first are taken to have been s (LeCun Fig. 16).
-        """
-        n = self._model.windows[level + 1]
-        if n == 1:
-            return rollout
-        before = s[:, None, None].expand(-1, rollout.shape[1], n - 1, -1)
-        windows = torch.cat([before, rollout], 2).unfold(2, n, 1).transpose(-1, -2)    # (B, N, H, n, D_l)
-        return self._model.pool(level + 1, windows)
+    def _keeps(self, level: int, s: Sequence[Tensor], last: HierarchyPlan,
+               above: list[tuple[Search, Tensor, int]]) -> bool:
+        """Whether the plan of a level above 0 still serves: young enough, its subgoal neither reached nor lost."""
+        if not level or last.ages[level] + 1 >= self.planners[level].config.replan_every:
+            return False
+        if above and above[-1][2] == 0:     # the level above asks for something new
+            return False
+        gap = self._gap(level, s, last.subgoals[level - 1])
+        reached = gap <= self._model.levels[level].typical_error
+        return not bool((reached | (gap > RISE * last.gaps[level - 1]) | ~last.searches[level].sound).any())
 
     def _level_deadline(self, level: int, deadline: float | None) -> float | None:
         if deadline is None or level == 0:
             return deadline
         now = time.perf_counter()
         return now + LEVEL_SHARE * (deadline - now)
+
+
+def _grid(bins: int, one: Tensor) -> Tensor | None:
+    """All combinations (C, A) of `bins` values of each action in −1…1; None where they are too many for a tree."""
+    if bins ** len(one) > MOST_CHOICES:
+        return None
+    values = torch.linspace(-1, 1, bins).tolist()
+    return torch.tensor(list(product(values, repeat=len(one)))).to(one)
+
+
+def _plain(value):
+    """The same nest of tensors as ones that gradients may go through, even if made under inference mode."""
+    if isinstance(value, Tensor):
+        with torch.inference_mode(False):
+            return value.clone()
+    if isinstance(value, tuple):
+        return tuple(_plain(each) for each in value)
+    if isinstance(value, (CostSettings, Bounds)):
+        return replace(value, **{field.name: _plain(getattr(value, field.name)) for field in fields(value)})
+    return value

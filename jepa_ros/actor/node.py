@@ -122,9 +122,15 @@ class ActorNode(OrganNode):
         self._delay_s = DELAY_MEMORY * self._delay_s + (1 - DELAY_MEMORY) * delay_s
         self.health.figures['plan_ms'] = f'{latency_ms:.1f}'
         self.health.clear('no action', 'actions come again')
+        if self.agent.actor.goal_warning:
+            self.health.report('goal', WARN, self.agent.actor.goal_warning)
+        else:
+            self.health.clear('goal', 'the goal is one that the model knows')
         if decision.degradation:
             self._degraded_s = time.monotonic()
             self.health.report('degraded', WARN, f'plan degraded: {decision.degradation}')
+        if ' ms late' in decision.degradation:
+            self.health.count('late plans', f'plan late: {decision.degradation}')
 
     def _no_action(self, reason: str) -> None:
         self.health.report('no action', ERROR, reason)

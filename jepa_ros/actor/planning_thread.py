@@ -3,7 +3,7 @@
 No ROS here. What goes wrong in a plan ends in a Mode-1 action, and what was given up is said in `degradation`.
 """
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 import threading
 import time
 
@@ -34,6 +34,7 @@ class Job:
     sent_s: float
     previous_action: np.ndarray | None
     delay_s: float
+    since_s: float = field(default_factory=time.monotonic)      # when it was there to be planned for
 
 
 class PlanningThread:
@@ -90,7 +91,7 @@ class PlanningThread:
             decision = self._decide(settings, job)
             self._busy_since = None
             if decision is not None:
-                self._deliver(settings, job, decision)
+                self._deliver(settings, job, _timed(decision, settings.budget_ms, job))
 
     def _decide(self, settings: Settings, job: Job):
         try:
@@ -114,6 +115,14 @@ class PlanningThread:
         if decision is None:  # no action is sent: the command gate stops the robot
             self._fail(f'{reason}, and Mode-1 needs a goal given as image or bag')
         return decision
+
+
+def _timed(decision, budget_ms: float, job: Job):
+    """The decision, which says how late it is: its own clock knows nothing of what it waited for."""
+    late_ms = (time.monotonic() - job.since_s) * 1e3 - budget_ms
+    if late_ms <= 0 or ' ms late' in decision.degradation:
+        return decision
+    return replace(decision, degradation=f'{decision.degradation}; {late_ms:.1f} ms late'.removeprefix('; '))
 
 
 def apply(actor, settings: Settings) -> None:

@@ -26,6 +26,8 @@ def eval_world(
     levels: int = typer.Option(0, min=0, max=8, help='Levels that plan; 0: as many as the model has; 1: level 0 alone '
                                'with the samples of all.'),
     horizon: int = typer.Option(0, min=0, max=500, help='Steps that level 0 alone looks ahead (--levels 1); 0: 40.'),
+    planners: str = typer.Option('', help='Planner settings: a name in config/planners, or a YAML file; empty: those '
+                                          'of the model.'),
     mode: str = typer.Option('', help="'planned', 'reactive' or 'auto'; empty takes the task's."),
     budget_ms: float = typer.Option(0.0, min=0.0, help='Milliseconds a plan may take; 0: as long as it needs, so that '
                                     'a seed gives the same result on any machine.'),
@@ -44,7 +46,8 @@ def eval_world(
 
     report.check_writable(json)
     settings = closed_loop.Settings(
-        model, world, mode or None, budget_ms or closed_loop.GENEROUS_BUDGET_MS, _planners(model, levels, horizon))
+        model, world, mode or None, budget_ms or closed_loop.GENEROUS_BUDGET_MS,
+        _planners(model, planners, levels, horizon))
     card = _card(model)
     results = _with_progress(closed_loop, settings, episodes, seed, workers)
     figures = report.summary(results)
@@ -63,18 +66,21 @@ def _card(model: str):
     return checkpoint.read_card(checkpoint.find(model))
 
 
-def _planners(model: str, levels: int, horizon: int):
+def _planners(model: str, planners: str, levels: int, horizon: int):
     """Planner settings that replace the checkpoint's; None keeps them."""
+    from jepa_ros.actor.planner_file import load_planners
     from jepa_ros.errors import ConfigError
     from jepa_ros.evaluation.closed_loop import FLAT_HORIZON, flat_planner
     if horizon and levels != 1:
         raise ConfigError('--horizon goes with --levels 1: the horizons of several levels stand in model.yaml')
-    own = _card(model).planner_settings()
+    card = _card(model)
+    own = load_planners(planners, len(card.architecture['levels'])) if planners else card.planner_settings()
     if levels > len(own):
-        raise ConfigError(f'--levels {levels}: model {model} has {len(own)}')
+        whose = f'planners {planners}' if planners else f'model {model}'
+        raise ConfigError(f'--levels {levels}: {whose} has {len(own)}')
     if levels == 1:
         return (flat_planner(own, horizon or FLAT_HORIZON),)
-    return tuple(own[:levels]) if levels else None
+    return tuple(own[:levels]) if levels else tuple(own) if planners else None
 
 
 def _with_progress(closed_loop, settings, episodes: int, seed: int, workers: int):

@@ -8,6 +8,8 @@ import typer
 def up(
     robot: str = typer.Option('two_rooms', help='Robot contract: a name in config/robots, or the path of a YAML file.'),
     model: str = typer.Option('two_rooms', help='Checkpoint: the name of a shipped model, or the path of a folder.'),
+    planners: str = typer.Option('', help='Planner settings: a name in config/planners, or a YAML file; empty: those '
+                                          'of the model.'),
     world: str = typer.Option('', help='Simulated world to start too: a name in config/worlds; empty: real robot.'),
     composition: bool = typer.Option(True, help='The six organs in one process, or in six.'),
     namespace: str = typer.Option('', help='ROS namespace of all nodes and relative topics.'),
@@ -28,9 +30,9 @@ def up(
     from jepa_ros.runtime.stack import Stack
     from jepa_ros.runtime.supervisor import Supervisor
 
-    stack = Stack(robot=robot, model=model, world=world, composition=composition, namespace=namespace,
-                  params_file=params_file, log_level=log_level, real_time_factor=real_time_factor, seed=seed,
-                  use_sim_time=use_sim_time or bool(world))
+    stack = Stack(robot=robot, model=model, planners=planners, world=world, composition=composition,
+                  namespace=namespace, params_file=params_file, log_level=log_level,
+                  real_time_factor=real_time_factor, seed=seed, use_sim_time=use_sim_time or bool(world))
     if ending.is_set():
         return 0
     supervisor = Supervisor(stack, say=lambda line: print(f'jepa-ros: {line}', flush=True))

@@ -1,5 +1,5 @@
 """The cost organ: C(s) = Σ u_i IC_i(s) + Σ v_j TC_j(s) (LeCun §3.2, Fig. 6). The planner and the cost node use it."""
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 import math
 
@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from jepa_ros.cost.critic import Critic
-from jepa_ros.cost.intrinsic import Context, Goal, TERMS
+from jepa_ros.cost.intrinsic import Bounds, Context, Goal, Region, TERMS
 from jepa_ros.errors import CostError
 from jepa_ros.registry import nearest
 from jepa_ros.world_model.hjepa import HJEPA
 
-__all__ = ['Cost', 'CostSettings', 'EnergyReport', 'Goal', 'TermValue']
+__all__ = ['Cost', 'CostSettings', 'EnergyReport', 'Goal', 'Region', 'TermValue']
 
 CRITIC = 'critic'
 
@@ -24,6 +24,7 @@ class CostSettings:
     weights: dict[str, float]
     goal_levels: tuple[Tensor, ...] = ()    # (D_l,) or (B, D_l), level 0 first
     goal_readouts: Tensor | None = None     # (R,) standardised, NaN where nothing is asked
+    bounds: Bounds | None = None            # regions to keep out of
 
     @property
     def goal_state(self) -> Tensor | None:
@@ -63,11 +64,16 @@ class Cost:
         weights = {name: term.weight for name, term in self._terms.items()}
         return weights | ({CRITIC: 0.0} if self._critic is not None else {})
 
-    def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None) -> None:
-        """Set goal and weights; terms not named get their default. CostError names what is wrong."""
-        self.settings = self.make_settings(goal, weights)
+    def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None,
+                  regions: Sequence[Region] = ()) -> None:
+        """Set goal, weights and regions to keep out of; terms not named get their default.
 
-    def make_settings(self, goal: Goal | None, weights: Mapping[str, float] | None = None) -> CostSettings:
+        CostError names what is wrong; the old settings then stay.
+        """
+        self.settings = self.make_settings(goal, weights, regions)
+
+    def make_settings(self, goal: Goal | None, weights: Mapping[str, float] | None = None,
+                      regions: Sequence[Region] = ()) -> CostSettings:
         """Checked settings, without putting them into force."""
         chosen = self.default_weights()
         for name, value in (weights or {}).items():
@@ -80,7 +86,7 @@ class Cost:
         if levels and found != wanted:
             raise CostError(f'goal state has {_sizes(found)} numbers, this model has {_sizes(wanted)}: encode the goal '
                             'with the same checkpoint')
-        return CostSettings(chosen, levels, self._goal_readouts(goal))
+        return CostSettings(chosen, levels, self._goal_readouts(goal), self._bounds(regions))
 
     def _check_weight(self, name: str, value: float) -> None:
         if name not in self.term_names:
@@ -97,14 +103,54 @@ class Cost:
             return None
         values = torch.full((len(self._readout_names),), torch.nan)
         for name, value in goal.readouts.items():
-            if name not in self._readout_names:
-                raise CostError(f'unknown readout {name!r}{nearest(name, self._readout_names)}; '
-                                f'this model reads out: {", ".join(self._readout_names) or "nothing"}')
+            index = self._readout(name)
             if not math.isfinite(value):
                 raise CostError(f'goal value of readout {name!r} is {value}: it must be finite')
-            values[self._readout_names.index(name)] = value
+            values[index] = value
         mean, std = self._model.readout_mean, self._model.readout_std
         return (values.to(mean.device) - mean) / std
+
+    def _readout(self, name: str) -> int:
+        if name not in self._readout_names:
+            raise CostError(f'unknown readout {name!r}{nearest(name, self._readout_names)}; '
+                            f'this model reads out: {", ".join(self._readout_names) or "nothing"}')
+        return self._readout_names.index(name)
+
+    def _bounds(self, regions: Sequence[Region]) -> Bounds | None:
+        if not regions:
+            return None
+        size = len(self._readout_names)
+        chosen, centre, moving = (torch.zeros(len(regions), *shape) for shape in ((size,), (size,), (size, size)))
+        for number, region in enumerate(regions):
+            if not region.centre or not (math.isfinite(region.radius) and region.radius > 0):
+                raise CostError(f'region {number + 1} to avoid: it needs a centre and a positive radius, not '
+                                f'{dict(region.centre)} and {region.radius}')
+            for name, value in region.centre.items():
+                index = self._readout(name)
+                chosen[number, index] = 1
+                if value == name:
+                    raise CostError(f'region {number + 1} to avoid: {name} is compared with itself: name another '
+                                    'readout or give a number')
+                if isinstance(value, str):
+                    moving[number, index, self._readout(value)] = 1
+                elif math.isfinite(value):
+                    centre[number, index] = value
+                else:
+                    raise CostError(f'region {number + 1} to avoid: {name} is {value}: it must be finite')
+        mean, std = self._model.readout_mean, self._model.readout_std
+        radius = torch.tensor([region.radius for region in regions], device=mean.device)
+        return Bounds(chosen.to(mean), centre.to(mean), moving.to(mean), radius, mean, std)
+
+    def depth(self, states: Tensor, settings: CostSettings, level: int = 0) -> Tensor | None:
+        """How deep states (..., T, D_l) are in each thing that guardrails forbid, ≥ 0, (..., T, K); None: nothing is.
+
+        What bounds of the actions alone forbid is no matter of states: planners keep candidates within them.
+        """
+        if settings.bounds is None or self._model.readout_of(level) is None:
+            return None
+        context = self._context(settings, None, level)
+        terms = [term.constraint for term in self._terms.values() if term.constraint is not None]
+        return torch.cat([term(states, None, context) for term in terms], -1)
 
     def energy(self, states: Tensor, actions: Tensor | None, settings: CostSettings | None = None,
                previous_action: Tensor | None = None, level: int = 0) -> Tensor:
@@ -117,7 +163,7 @@ class Cost:
         context = self._context(settings, previous_action, level)
         total = states.new_zeros(states.shape[:-2])
         for name, term in self._terms.items():
-            if settings.weights[name] > 0:
+            if settings.weights[name] > 0 and term.applies(context):
                 total = total + settings.weights[name] * term.function(states, actions, context).sum(-1)
         known = not any(each.pooled for each in self._model.config.levels[1:level + 1])
         if known and settings.weights.get(CRITIC, 0) > 0 and settings.goal_state is not None:
@@ -155,7 +201,7 @@ class Cost:
         goal = settings.goal_levels[level] if settings.goal_levels else None
         if goal is not None and goal.dim() == 2:
             goal = goal[:, None, None]
-        return Context(goal, settings.goal_readouts, self._model.readout_of(level), previous_action)
+        return Context(goal, settings.goal_readouts, self._model.readout_of(level), previous_action, settings.bounds)
 
 
 def _sizes(dims: tuple[int, ...]) -> str:

@@ -31,6 +31,7 @@ ARGUMENTS = {
     'params_file': (str(share_dir() / 'config' / 'params.yaml'), 'YAML file with parameters of the nodes.'),
     'robot': ('two_rooms', 'Robot contract: a name in config/robots, or the path of a YAML file.'),
     'model': ('two_rooms', 'Checkpoint: the name of a shipped model, or the path of a folder.'),
+    'planners': ('', 'Planner settings: a name in config/planners, or a YAML file; empty: those of the model.'),
     'composition': ('true', 'true: the six organs in one process with one copy of the weights; false: six processes.'),
     'log_level': ('info', 'Least severity that the nodes log: debug, info, warn, error or fatal.'),
 }

@@ -2,6 +2,8 @@
 
 In one process the organs share one AgentSource and with it one copy of the weights (design §3, composition).
 """
+import gc
+
 from ..robot.contract import RobotContract
 from .node import ManagedNode
 from .parameters import Param
@@ -9,6 +11,7 @@ from .parameters import Param
 ORGAN_PARAMETERS = (
     Param('model', 'two_rooms', 'checkpoint: a folder, or the name of a shipped model'),
     Param('robot', '', 'robot contract: a name or a YAML file; empty takes the one inside the checkpoint'),
+    Param('planners', '', 'planner settings: a name in config/planners or a YAML file; empty takes those of the model'),
     Param('device', 'auto', 'where the model runs', choices=('auto', 'cpu', 'cuda')),
     Param('torch_threads', 1, 'CPU threads of torch in this process; more than 1 slows small models down',
           low=1, high=256),
@@ -16,17 +19,18 @@ ORGAN_PARAMETERS = (
 
 
 class AgentSource:
-    """Loads each (model, robot, device) once and gives the same Agent to all who ask."""
+    """Loads each (model, robot, device, planners) once and gives the same Agent to all who ask."""
 
     def __init__(self):
-        self._agents: dict[tuple[str, str, str], object] = {}
+        self._agents: dict[tuple[str, ...], object] = {}
 
-    def get(self, model: str, robot: str, device: str):
-        """Return the warmed-up Agent. Raises CheckpointError or ContractError."""
-        key = (model, robot, device)
+    def get(self, model: str, robot: str, device: str, planners: str = ''):
+        """Return the warmed-up Agent. Raises CheckpointError, ContractError or ConfigError."""
+        key = (model, robot, device, planners)
         if key not in self._agents:
             from ..agent import Agent  # here, so that torch is loaded by a configuring organ and by nothing else
-            agent = Agent.load(model, contract=RobotContract.load(robot) if robot else None, device=device)
+            agent = Agent.load(model, contract=RobotContract.load(robot) if robot else None, device=device,
+                               planners=planners)
             agent.warm_up()
             self._agents[key] = agent
         return self._agents[key]
@@ -53,8 +57,11 @@ class OrganNode(ManagedNode):
         import cv2  # noqa: F401  the adapters resize with it: loading it takes 0.5 s, which must not happen while driving
         import torch
         torch.set_num_threads(self.params.torch_threads)
-        self.agent = self._source.get(self.params.model, self.params.robot, self.params.device)
+        self.agent = self._source.get(self.params.model, self.params.robot, self.params.device, self.params.planners)
         self.contract = self.agent.contract
+        # what is loaded stays: without it, each full collection would take tens of milliseconds out of a plan
+        gc.collect()
+        gc.freeze()
         self.health.figures['model_id'] = self.agent.model_id
         self.connect()
 

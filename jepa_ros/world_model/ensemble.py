@@ -47,7 +47,7 @@ class Ensemble(Predictor):
     def rollouts(self, s: Tensor, c: Tensor, memory: Memory | None = None) -> Tensor:
         """Each member's own trajectory: start s (..., D), conditions c (..., H, C) -> (E, ..., H, D)."""
         trajectories = []
-        for predictor, now, own in zip(self.predictors, self._starts(s, memory), self._memories(memory)):
+        for predictor, now, own in zip(self.predictors, self._starts(s, memory), self.memories_of(memory)):
             states = []
             for step in range(c.shape[-2]):
                 now, own = predictor.step(now, c[..., step, :], own)
@@ -78,7 +78,7 @@ class Ensemble(Predictor):
 
     def _steps(self, s: Tensor, c: Tensor, memory: Memory | None) -> list[tuple[Tensor, Memory | None]]:
         return [predictor.step(start, c, own) for predictor, start, own
-                in zip(self.predictors, self._starts(s, memory), self._memories(memory))]
+                in zip(self.predictors, self._starts(s, memory), self.memories_of(memory))]
 
     def _starts(self, s: Tensor, memory: Memory | None) -> list[Tensor]:
         """Where each member is when their mean is at s."""
@@ -86,7 +86,7 @@ class Ensemble(Predictor):
             return [s] * len(self)
         return [s + apart for apart in memory[0].unbind(-2)]
 
-    def _memories(self, memory: Memory | None) -> list[Memory | None]:
+    def memories_of(self, memory: Memory | None) -> list[Memory | None]:
         """Each member's own memory."""
         own = () if memory is None else memory[int(self.trajectories):]
         each = len(own) // len(self)

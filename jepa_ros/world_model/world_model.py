@@ -23,11 +23,13 @@ class WorldModel:
     """Single-robot view of an H-JEPA, in SI units."""
 
     def __init__(self, model: HJEPA, control_period_s: float, action_low: np.ndarray, action_high: np.ndarray,
-                 action_names: list[str], readout_names: list[str]):
+                 action_names: list[str], readout_names: list[str], action_max_rate: np.ndarray | None = None):
+        """`action_max_rate` (A,): most that an action may change, per second; None: no limit."""
         self.model, self.control_period_s = model, control_period_s
         self.action_names, self.readout_names = action_names, readout_names
         self._low = torch.as_tensor(action_low, dtype=torch.float32)
         self._span = torch.as_tensor(action_high, dtype=torch.float32) - self._low
+        self._max_rate = action_max_rate
 
     @property
     def levels(self) -> int:
@@ -36,6 +38,15 @@ class WorldModel:
     @property
     def device(self) -> torch.device:
         return self.model.readout_mean.device
+
+    @property
+    def max_change(self) -> Tensor | None:
+        """(A,) most that actions in −1…1 may change in a control step; None where any change is allowed."""
+        if self._max_rate is None:
+            return None
+        step = torch.as_tensor(self._max_rate, dtype=torch.float32) * self.control_period_s
+        change = 2 * step / self._span
+        return None if bool((change >= 2).all()) else change.to(self.device)
 
     def step_period_s(self, level: int) -> float:
         """Seconds one prediction of that level spans."""
@@ -67,6 +78,16 @@ class WorldModel:
         jepa = self.model.levels[0]
         pair = (before.to(self.device)[None], self.scale_actions(action)[None], after.to(self.device)[None])
         return float(jepa.energy(*pair)[0] / jepa.typical_error)
+
+    @torch.inference_mode()
+    def unfamiliarity(self, state: Tensor) -> float:
+        """Energy of standing still in level-0 state (D,), over the mean error in training.
+
+        About 1 in states like those of training; many times that where the encoder was shown something else (noise, a
+        dark lens, another camera): the predictor then does not leave the state where it is.
+        """
+        still = np.clip(np.zeros(len(self.action_names)), self._low.numpy(), (self._low + self._span).numpy())
+        return self.surprise(state, still, state)
 
     @torch.inference_mode()
     def imagine(self, level: int, state: Tensor, actions: np.ndarray | Tensor) -> Imagination:

@@ -1,45 +1,15 @@
 """The actor organ: Mode-2 with Mode-1 as proposal and fallback."""
+from acting import actor, at, CONFIG, GOAL, HIGH, LOW, policy, ready, reflex
 import numpy as np
 import pytest
-import tiny
 import torch
 
-from jepa_ros.actor.actor import Actor, PLANNED, REACTIVE
+from jepa_ros.actor.actor import PLANNED, REACTIVE
 from jepa_ros.actor.impasse import PATIENCE
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
-from jepa_ros.cost.cost import Cost, Goal
+from jepa_ros.cost.cost import Goal
 from jepa_ros.errors import ConfigError, CostError
-from jepa_ros.perception.perception import EncodedState
-from jepa_ros.world_model.world_model import WorldModel
-
-LOW, HIGH = np.array([-0.5, -2.0]), np.array([1.0, 2.0])
-GOAL = Goal(levels=(torch.tensor([0.2, -0.2]),))
-CONFIG = PlannerConfig(samples=32, iterations=3, horizon=4, elites=4)
-
-
-def actor(levels: int = 2, policy: Policy | None = None, seed: int = 0, **changes) -> Actor:
-    model = tiny.integrator_model(levels)
-    names = ['x_m', 'y_m']
-    world = WorldModel(model, 0.1, LOW, HIGH, ['vx_mps', 'vy_mps'], names)
-    values = {**CONFIG.__dict__, **changes}
-    config = PlannerConfig(**values | {'elites': min(values['elites'], values['samples'])})
-    return Actor(world, Cost(model, names), [config] * levels, policy, seed)
-
-
-def policy(width: int = 16) -> Policy:
-    torch.manual_seed(0)
-    return Policy(2, 2, 4, width).requires_grad_(False)
-
-
-def at(x: float = 0.0, y: float = 0.0) -> EncodedState:
-    return EncodedState((torch.tensor([x, y]),) * 3, {})
-
-
-def ready(goal: Goal | None = GOAL, budget_ms: float = 10_000, mode: str = 'auto', **values) -> Actor:
-    made = actor(**values)
-    made.configure(goal=goal, budget_ms=budget_ms, mode=mode)
-    return made
 
 
 def test_decides_in_si_units_within_the_contract():
@@ -82,7 +52,7 @@ def test_the_next_plan_starts_from_the_last_one_moved_on_by_a_step():
     """With one sample and one iteration the plan is the warm start itself."""
     made = ready(levels=1)
     first = made.act(at()).actions
-    made._hierarchy.planners[0].config = PlannerConfig(samples=1, iterations=1, horizon=4, elites=1)
+    made._hierarchies[0].planners[0].config = PlannerConfig(samples=1, iterations=1, horizon=4, elites=1)
     second = made.act(at()).actions
     assert np.allclose(second, np.concatenate([first[1:], first[-1:]]), atol=1e-6)
 
@@ -91,18 +61,14 @@ def test_a_new_configuration_forgets_the_warm_start():
     made = ready(levels=1)
     made.act(at())
     made.configure(goal=GOAL, budget_ms=10_000)
-    made._hierarchy.planners[0].config = PlannerConfig(samples=1, iterations=1, horizon=4, elites=1)
+    made._hierarchies[0].planners[0].config = PlannerConfig(samples=1, iterations=1, horizon=4, elites=1)
     assert np.allclose(made.act(at()).actions, (LOW + HIGH) / 2)
 
 
 def test_mode_1_s_chunk_is_tried_as_a_proposal():
     """LeCun §3.1.3: the policy gives Mode-2 a first proposal; with nothing better sampled it is the plan."""
-    reflex = policy()
-    with torch.no_grad():                       # a reflex that goes straight to the goal and stays
-        for p in reflex.parameters():
-            p.zero_()
-        reflex.net[-1].bias.copy_(torch.tensor([9.0, -9.0, 9.0, -9.0, 0.0, 0.0, 0.0, 0.0]))
-    made = ready(levels=1, policy=reflex, samples=2, iterations=1)
+    straight = reflex((1.0, -1.0), (1.0, -1.0), (0.0, 0.0), (0.0, 0.0))         # to the goal, and stays
+    made = ready(levels=1, policy=straight, samples=2, iterations=1)
     assert np.allclose(made.act(at()).actions[:2], [HIGH[0], LOW[1]], atol=1e-4)
 
 
@@ -110,22 +76,23 @@ def test_delay_is_bridged_by_prediction():
     """The plan starts from the state in which its action will take effect."""
     action = np.array([1.0, 2.0])               # +1 in both scaled actions: 0.1 a step
     made = actor()
-    assert torch.allclose(made._at_effect(torch.zeros(2), action, 0.05), torch.tensor([0.05, 0.05]), atol=1e-6)
-    assert torch.allclose(made._at_effect(torch.zeros(2), action, 0.1), torch.tensor([0.1, 0.1]), atol=1e-6)
-    assert torch.equal(made._at_effect(torch.zeros(2), action, 0.0), torch.zeros(2))
-    assert torch.equal(made._at_effect(torch.zeros(2), None, 0.05), torch.zeros(2))
+    assert torch.allclose(made._past.at_effect(torch.zeros(2), action, 0.05), torch.tensor([0.05, 0.05]), atol=1e-6)
+    assert torch.allclose(made._past.at_effect(torch.zeros(2), action, 0.1), torch.tensor([0.1, 0.1]), atol=1e-6)
+    assert torch.equal(made._past.at_effect(torch.zeros(2), action, 0.0), torch.zeros(2))
+    assert torch.equal(made._past.at_effect(torch.zeros(2), None, 0.05), torch.zeros(2))
 
 
 def test_a_short_budget_gives_a_shorter_plan_and_says_so():
     decision = ready(budget_ms=1e-3, iterations=50).act(at())
     assert decision.mode == PLANNED and decision.deadline_hit
     assert decision.iterations == [1, 1]
-    assert decision.degradation == 'level 0: 1 of 50 iterations; level 1: 1 of 50 iterations'
+    assert decision.degradation.startswith('level 0: 1 of 50 iterations; level 1: 1 of 50 iterations; ')
+    assert decision.degradation.endswith(' ms late')
 
 
 def test_auto_falls_back_to_mode_1_when_not_even_the_quickest_plan_is_in_time():
     made = ready(budget_ms=1e-3, policy=policy())
-    made.act(at())
+    made.calibrate(at())
     decision = made.act(at())
     assert decision.mode == REACTIVE
     expected = made._world.unscale_actions(made._policy(torch.zeros(2), GOAL.levels[0]))
@@ -135,7 +102,7 @@ def test_auto_falls_back_to_mode_1_when_not_even_the_quickest_plan_is_in_time():
 
 def test_auto_stands_still_when_it_has_neither_time_nor_a_policy():
     made = ready(budget_ms=1e-3)
-    made.act(at())
+    made.calibrate(at())
     decision = made.act(at())
     assert decision.mode == REACTIVE and decision.action.tolist() == [0.0, 0.0]
     assert 'standing still' in decision.degradation
@@ -144,8 +111,11 @@ def test_auto_stands_still_when_it_has_neither_time_nor_a_policy():
 def test_auto_tries_mode_2_again_after_a_while():
     made = ready(budget_ms=1e-3, policy=policy())
     made.act(at())
-    made._quickest_ms = 2.5e-3
-    assert [made.act(at()).mode for _ in range(4)] == [REACTIVE, REACTIVE, REACTIVE, PLANNED]
+    made.calibrate(at())
+    made.pace.took(0, 2 * made.pace.expected_ms(0))         # the machine is slow
+    made.configure(goal=GOAL, budget_ms=1.3 * min(made.pace._usual_ms))
+    modes = [made.act(at()).mode for _ in range(60)]
+    assert modes[0] == REACTIVE and PLANNED in modes
 
 
 def test_planned_never_leaves_mode_2_for_lack_of_time():

@@ -1,4 +1,5 @@
 """Hierarchical planning, top down (LeCun §4.7, Fig. 16)."""
+from dataclasses import replace
 import math
 import time
 
@@ -7,10 +8,11 @@ from hypothesis import strategies as st
 import pytest
 import tiny
 import torch
+from torch import Tensor
 
-from jepa_ros.actor.hierarchy import Hierarchy
+from jepa_ros.actor.hierarchy import Hierarchy, HierarchyPlan
 from jepa_ros.actor.planners import PlannerConfig
-from jepa_ros.cost.cost import Cost, Goal
+from jepa_ros.cost.cost import Cost, CostSettings, Goal
 from jepa_ros.energy.distance import squared
 
 CONFIG = PlannerConfig(samples=192, iterations=10, horizon=4, elites=16, correlation=0.5, min_std=0.02)
@@ -164,3 +166,70 @@ def test_macro_actions_unlike_those_of_training_can_be_made_to_cost():
         plan = planner.plan((torch.zeros(1, 2),) * 3, far, generator=generator())
         return float(plan.searches[1].actions.abs().mean())
     assert size(1e3) < 0.5 * size(0.0)
+
+
+def keeping(*replan_every: int) -> tuple[Hierarchy, CostSettings]:
+    """Level 0 plans at every tick; `replan_every` of the levels above it, the lowest first."""
+    model = tiny.integrator_model(1 + len(replan_every))
+    for jepa in model.levels:
+        jepa.typical_error.fill_(1e-4)
+    cost = Cost(model, ['x_m', 'y_m'])
+    few = replace(CONFIG, samples=16, iterations=1, elites=4)
+    return (Hierarchy(model, cost, [few, *(replace(few, replan_every=n) for n in replan_every)]),
+            cost.make_settings(Goal(levels=(torch.tensor([9.0, -9.0]),))))
+
+
+def ticks(made: tuple[Hierarchy, CostSettings], places: list[Tensor], last: HierarchyPlan | None = None
+          ) -> list[HierarchyPlan]:
+    planner, settings = made
+    plans, seed = [], generator()
+    for s in places:
+        last = planner.plan((s[None],) * 3, settings, generator=seed, last=last)
+        plans.append(last)
+    return plans
+
+
+HERE = torch.zeros(2)
+
+
+def test_an_upper_plan_is_kept_for_as_many_ticks_as_it_says():
+    plans = ticks(keeping(3), [HERE] * 7)
+    assert [plan.ages for plan in plans] == [(0, n) for n in (0, 1, 2, 0, 1, 2, 0)]
+    for before, plan in zip(plans, plans[1:]):
+        kept = plan.ages[1] > 0
+        assert torch.equal(plan.searches[1].actions, before.searches[1].actions) == kept
+        assert torch.equal(plan.subgoals[0], before.subgoals[0]) == kept
+        assert not torch.equal(plan.searches[0].actions, before.searches[0].actions)
+
+
+def test_by_default_every_level_plans_at_every_tick():
+    assert [plan.ages for plan in ticks(keeping(1, 1), [HERE] * 3)] == [(0, 0, 0)] * 3
+
+
+def test_a_subgoal_that_is_reached_is_replaced():
+    made = keeping(9)
+    first, = ticks(made, [HERE])
+    assert ticks(made, [0.9 * first.subgoals[0][0]], first)[0].ages == (0, 1)
+    assert ticks(made, [first.subgoals[0][0]], first)[0].ages == (0, 0)
+
+
+def test_a_subgoal_that_is_further_away_than_when_it_was_set_is_replaced():
+    made = keeping(9)
+    first, = ticks(made, [HERE])
+    further = [-share * first.subgoals[0][0] for share in (0.1, 0.15)]     # 1.1² < 1.25 < 1.15²
+    assert [ticks(made, [s], first)[0].ages for s in further] == [(0, 1), (0, 0)]
+    again = ticks(made, [HERE, 0.5 * first.subgoals[0][0], HERE], first)     # away from where it began, not from last
+    assert [plan.ages for plan in again] == [(0, 1), (0, 2), (0, 3)]
+
+
+@pytest.mark.parametrize('unsound', [{'violation': torch.tensor([0.1])}, {'energy': torch.tensor([torch.inf])}])
+def test_an_unsound_upper_plan_is_not_kept(unsound):
+    made = keeping(9)
+    first, = ticks(made, [HERE])
+    worse = replace(first, searches=(first.searches[0], replace(first.searches[1], **unsound)))
+    assert ticks(made, [HERE], worse)[0].ages == (0, 0)
+
+
+def test_a_level_below_one_that_plans_anew_plans_anew():
+    assert [plan.ages for plan in ticks(keeping(9, 2), [HERE] * 5)] == [(0, n % 2, n % 2) for n in range(5)]
+    assert [plan.ages for plan in ticks(keeping(2, 4), [HERE] * 5)] == [(0, n % 2, n) for n in range(4)] + [(0, 0, 0)]

@@ -7,9 +7,10 @@ import pytest
 import tiny
 import torch
 
-from jepa_ros.cost.cost import Cost, Goal
+from jepa_ros.cost.cost import Cost, Goal, Region
 from jepa_ros.cost.critic import Critic
 from jepa_ros.errors import CostError
+from jepa_ros.world_model.hjepa import HJEPA
 
 NAMES = ['x_m', 'y_m']
 
@@ -29,7 +30,8 @@ def plan() -> tuple[torch.Tensor, torch.Tensor]:
 GOAL = Goal(levels=(torch.full((6,), 0.5),), readouts={'y_m': 1.0})
 weights = st.fixed_dictionaries({
     'goal': st.floats(0, 10), 'readout_goal': st.floats(0, 10), 'effort': st.floats(0, 1),
-    'smoothness': st.floats(0, 1), 'limits': st.floats(10, 100), 'critic': st.floats(0, 3)})
+    'smoothness': st.floats(0, 1), 'limits': st.floats(10, 100), 'avoid': st.floats(10, 100),
+    'critic': st.floats(0, 3)})
 
 
 @tiny.invariant
@@ -50,7 +52,8 @@ def test_every_term_says_what_it_is(cost, plan):
     cost.configure(goal=GOAL)
     kinds = {t.name: (t.intrinsic, t.guardrail) for t in cost.evaluate(*plan).terms}
     assert kinds == {'goal': (True, False), 'readout_goal': (True, False), 'effort': (True, False),
-                     'smoothness': (True, False), 'limits': (True, True), 'critic': (False, False)}
+                     'smoothness': (True, False), 'limits': (True, True), 'avoid': (True, True),
+                     'critic': (False, False)}
 
 
 def test_a_term_not_named_keeps_its_default(cost):
@@ -157,3 +160,69 @@ def test_settings_can_be_made_without_coming_into_force(cost):
     before = cost.settings
     assert cost.make_settings(GOAL, {'goal': 3.0}).weights['goal'] == 3.0
     assert cost.settings is before
+
+
+def seen(levels: int = 2) -> tuple[Cost, HJEPA]:
+    """A model of two numbers whose readouts are 1 + 0.5 x and 2 + 4 y."""
+    model = tiny.integrator_model(levels)
+    for jepa in model.levels:
+        jepa.readout = torch.nn.Identity()
+    model.readout_mean.copy_(torch.tensor([1.0, 2.0]))
+    model.readout_std.copy_(torch.tensor([0.5, 4.0]))
+    return Cost(model, NAMES), model
+
+
+def test_depth_of_states_is_that_of_their_readouts_in_each_region():
+    cost, _ = seen()
+    settings = cost.make_settings(None, None, [Region({'x_m': 1.5}, 0.5), Region({'x_m': 1.0, 'y_m': 6.0}, 2.0),
+                                               Region({'y_m': 'x_m'}, 1.0)])
+    states = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -0.25], [9.0, 9.0]])       # (1.5, 2), (1, 6), (1, 1), far away
+    expected = torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    for level in range(2):
+        assert torch.allclose(cost.depth(states, settings, level), expected, atol=1e-5)
+
+
+def test_without_regions_nothing_is_forbidden():
+    cost, _ = seen()
+    assert cost.depth(torch.zeros(1, 2), cost.make_settings(None)) is None
+
+
+def test_a_region_costs_and_is_reported_and_stays_when_the_goal_is_left_out():
+    cost, _ = seen()
+    cost.configure(goal=None, regions=[Region({'x_m': 1.0}, 0.5)])
+    states = torch.zeros(3, 2)
+    assert {t.name: t.value for t in cost.evaluate(states).terms}['avoid'] == pytest.approx(3 * 9, rel=1e-4)
+    below = cost.action_settings(cost.settings)
+    assert float(cost.energy(states, None, below)) == pytest.approx(10 * 3 * 9, rel=1e-4)
+    cost.configure(goal=None)
+    assert float(cost.energy(states, None)) == 0
+
+
+@pytest.mark.parametrize('region, line', [
+    (Region({'z_m': 1.0}, 1.0), "unknown readout 'z_m'.*this model reads out: x_m, y_m"),
+    (Region({'x_m': 'z_m'}, 1.0), "unknown readout 'z_m'"),
+    (Region({'x_m': 'x_m'}, 1.0), 'region 2 to avoid: x_m is compared with itself'),
+    (Region({'x_m': 1.0}, 0.0), 'region 2 to avoid: it needs a centre and a positive radius'),
+    (Region({'x_m': 1.0}, -1.0), 'a positive radius'),
+    (Region({'x_m': 1.0}, math.nan), 'a positive radius'),
+    (Region({'x_m': 1.0}, math.inf), 'a positive radius'),
+    (Region({}, 1.0), 'it needs a centre'),
+    (Region({'x_m': math.nan}, 1.0), 'region 2 to avoid: x_m is nan: it must be finite'),
+    (Region({'x_m': 0.0, 'y_m': -math.inf}, 1.0), 'y_m is -inf'),
+])
+def test_a_region_that_cannot_be_is_refused_in_one_line_and_changes_nothing(cost, region, line):
+    before = cost.settings
+    with pytest.raises(CostError, match=line) as refused:
+        cost.configure(goal=GOAL, regions=[Region({'x_m': 0.0}, 1.0), region])
+    assert '\n' not in str(refused.value)
+    assert cost.settings is before
+
+
+def test_a_model_that_reads_nothing_out_takes_no_region():
+    with pytest.raises(CostError, match='this model reads out: nothing'):
+        Cost(tiny.model(readouts=0), []).configure(goal=None, regions=[Region({'x_m': 0.0}, 1.0)])
+
+
+def test_the_barrier_cannot_be_taken_away(cost):
+    with pytest.raises(CostError, match="weight 0 of guardrail 'avoid' is below its floor 10"):
+        cost.configure(goal=None, weights={'avoid': 0}, regions=[Region({'x_m': 0.0}, 1.0)])

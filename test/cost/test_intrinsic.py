@@ -1,11 +1,13 @@
 """The hard-wired terms, one by one."""
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 from tiny import invariant
 import torch
 
-from jepa_ros.cost.intrinsic import Context, TERMS
+from jepa_ros.cost.intrinsic import BARRIER, Bounds, Context, inside, TERMS
 from jepa_ros.energy.distance import squared
 
 
@@ -72,8 +74,8 @@ def test_limits_grow_outside_the_contract(size, sign):
     assert one == pytest.approx((size - 1) ** 2, rel=1e-4)
 
 
-def test_only_the_limits_are_a_guardrail():
-    assert [name for name in TERMS.names() if TERMS.get(name).guardrail] == ['limits']
+def test_limits_and_regions_to_avoid_are_guardrails():
+    assert [name for name in TERMS.names() if TERMS.get(name).guardrail] == ['avoid', 'limits']
 
 
 def test_gradients_point_from_the_state_to_the_goal():
@@ -82,3 +84,49 @@ def test_gradients_point_from_the_state_to_the_goal():
     term('goal', s, goal_state=goal).sum().backward()
     assert torch.equal(s.grad.sign(), (s.detach() - goal).sign())
     assert float(squared(s.detach() - 0.1 * s.grad, goal)) < float(squared(s.detach(), goal))
+
+
+# Around (1, 2) with radius 0.5, and where both numbers are alike, within 0.25. Readouts are in their own units.
+BOUNDS = Bounds(chosen=torch.tensor([[1.0, 1.0], [1.0, 0.0]]), centre=torch.tensor([[1.0, 2.0], [0.0, 0.0]]),
+                moving=torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]]),
+                radius=torch.tensor([0.5, 0.25]), mean=torch.zeros(2), std=torch.ones(2))
+
+
+@pytest.mark.parametrize('at, depths', [
+    ((1.0, 2.0), (1.0, 0.0)), ((1.3, 2.0), (0.4, 0.0)), ((1.3, 2.4), (0.0, 0.0)), ((1.0, 1.5), (0.0, 0.0)),
+    ((5.0, 5.0), (0.0, 1.0)), ((-3.0, -2.9), (0.0, 0.6)), ((-2.9, -3.0), (0.0, 0.6)), ((0.0, 0.25), (0.0, 0.0)),
+    ((1.0, 1.0), (0.0, 1.0)),
+])
+def test_depth_is_the_share_of_the_radius_to_go_for_each_region(at, depths):
+    found = inside(torch.tensor([at]), None, context(bounds=BOUNDS))
+    assert found.shape == (1, 2) and found[0].tolist() == pytest.approx(depths, abs=1e-5)
+
+
+def test_depth_is_measured_in_the_units_of_the_readouts():
+    scaled = replace(BOUNDS, mean=torch.tensor([1.0, 0.0]), std=torch.tensor([0.1, 2.0]))
+    assert inside(torch.tensor([[3.0, 1.0]]), None, context(bounds=scaled))[0].tolist() == pytest.approx([0.4, 0])
+
+
+def test_avoid_rises_from_the_barrier_inwards_and_is_one_at_the_border():
+    away = torch.tensor([BARRIER + 0.1, BARRIER, 1.25, 1.0, 0.5])[:, None] * 0.5
+    states = torch.tensor([[1.0, 2.0]]) - away * torch.tensor([[1.0, 0.0]])
+    only = replace(BOUNDS, **{name: getattr(BOUNDS, name)[:1] for name in ('chosen', 'centre', 'moving', 'radius')})
+    assert term('avoid', states, bounds=only).tolist() == pytest.approx([0, 0, 0.25, 1, 4], abs=1e-4)
+
+
+@pytest.mark.parametrize('at', [(1.0, 2.0), (1.1, 2.2), (0.3, 0.3), (9.0, 3.0)])
+def test_the_gradient_of_a_guardrail_is_finite_everywhere_and_leads_out(at):
+    s = torch.tensor([at], requires_grad=True)
+    for depth in (inside(s, None, context(bounds=BOUNDS)).sum(), term('avoid', s, bounds=BOUNDS).sum()):
+        slope, = torch.autograd.grad(depth, s)
+        assert bool(torch.isfinite(slope).all())
+        less = inside(s.detach() - 1e-3 * slope, None, context(bounds=BOUNDS)).sum()
+        assert float(less) <= float(inside(s, None, context(bounds=BOUNDS)).sum().detach())
+
+
+@invariant
+@given(x=st.floats(-4, 4), y=st.floats(-4, 4))
+def test_inside_of_a_region_avoid_costs_more_than_anywhere_outside(x, y):
+    s = torch.tensor([[x, y]])
+    deep, cost = inside(s, None, context(bounds=BOUNDS)), float(term('avoid', s, bounds=BOUNDS))
+    assert cost >= 1 if bool((deep > 0).any()) else cost <= 2 + 1e-5        # two regions, at most one each

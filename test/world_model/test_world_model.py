@@ -8,6 +8,7 @@ import tiny
 import torch
 
 from jepa_ros.errors import ConfigError
+from jepa_ros.world_model.world_model import WorldModel
 
 
 @pytest.fixture(scope='module')
@@ -103,3 +104,26 @@ def test_a_state_of_another_model_is_refused(agent):
 def test_actions_that_do_not_fit_the_robot_s_number_of_actions_are_refused(agent, s):
     with pytest.raises(ConfigError, match='level 0 takes'):
         agent.world_model.imagine(0, s, np.zeros((3, 5), np.float32))
+
+
+def limited(*max_rate: float) -> WorldModel:
+    """Actions of −0.5…1 and −2…2, every 0.1 s."""
+    low, high, rates = np.array([-0.5, -2.0]), np.array([1.0, 2.0]), np.array(max_rate) if max_rate else None
+    return WorldModel(tiny.integrator_model(1), 0.1, low, high, ['vx_mps', 'vy_mps'], [], rates)
+
+
+def test_the_largest_change_of_a_control_step_is_in_scaled_actions():
+    change = limited(3.0, 10.0).max_change
+    assert change.tolist() == pytest.approx([0.4, 0.5])
+    world = limited()
+    apart = world.scale_actions(np.array([0.3, 1.0])) - world.scale_actions(np.array([0.0, 0.0]))
+    assert torch.allclose(apart, change)
+
+
+@pytest.mark.parametrize('rates', [(), (15.0, 40.0), (1e9, 1e9), (np.inf, np.inf)])
+def test_a_robot_that_may_do_anything_at_once_has_no_largest_change(rates):
+    assert limited(*rates).max_change is None
+
+
+def test_one_slow_action_is_enough_for_a_limit():
+    assert limited(np.inf, 10.0).max_change.tolist() == [np.inf, 0.5]

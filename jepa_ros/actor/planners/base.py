@@ -5,7 +5,7 @@ Everything is batched over B independent problems; on a robot B is 1. Lower ener
 is not finite counts as +inf. Nothing in the loop waits for the device.
 """
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import time
 from typing import Generic, TypeVar
@@ -14,6 +14,10 @@ import torch
 from torch import Tensor
 
 from jepa_ros.actor.planners.config import PlannerConfig
+from jepa_ros.errors import ConfigError
+
+# Most a guardrail's price rises to: with float32, products with it stay finite (∞ · 0 would be NaN).
+HIGHEST_PRICE = 1e9
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class SearchSpace:
         if self.max_change is None:
             return candidates
         steps: list[Tensor] = []
-        last = previous
+        # a robot may be outside of its limits; its next command must not be
+        last = None if previous is None else torch.clamp(previous, self.low, self.high)
         for action in candidates.unbind(-2):
             if last is not None:
                 action = torch.minimum(torch.maximum(action, last - self.max_change), last + self.max_change)
@@ -81,12 +86,33 @@ class Search:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search begins: the distribution (B, H, A) of the first candidates, and where randomness comes from."""
+    """Where a search begins.
+
+    The distribution (B, H, A) of the first candidates; those tried first, as they are: `given` (B, 1 + P, H, A), the
+    mean and the proposals; the action in force before the first step; where randomness comes from.
+    """
 
     space: SearchSpace
     mean: Tensor
     std: Tensor
+    given: Tensor
+    previous: Tensor | None = None
     generator: torch.Generator | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method learns from, each (B, N).
+
+    ranks: the energies plus the Lagrange multiplier's share of the violations. energy: +inf where it is not finite.
+    violation: None where nothing is forbidden. gradient (B, N, H, A): direction in which the ranks rise, where
+    the method asked for it; it may hold values that are not finite.
+    """
+
+    ranks: Tensor
+    energy: Tensor
+    violation: Tensor | None = None
+    gradient: Tensor | None = None
 
 
 class Best:
@@ -131,10 +157,13 @@ State = TypeVar('State')
 class Planner(ABC, Generic[State]):
     """The loop: propose candidates, evaluate them, learn from it. `State` is what a method knows during one search."""
 
-    differentiates = False      # energies are needed with their gradients
-
     def __init__(self, config: PlannerConfig):
         self.config = config
+
+    @classmethod
+    def defaults(cls, iterations: int) -> Mapping[str, float]:
+        """The method's own values of settings that a configuration leaves open; see `PlannerConfig`."""
+        return {}
 
     @abstractmethod
     def begin(self, start: Start) -> State:
@@ -142,18 +171,22 @@ class Planner(ABC, Generic[State]):
 
     @abstractmethod
     def propose(self, state: State, iteration: int) -> Tensor:
-        """Candidates (B, N, H, A) to try next; those of the first iteration hold the start's mean at index 0."""
+        """Candidates (B, N, H, A) to try next; in the first iteration `start.given` takes the place of the first."""
 
     @abstractmethod
-    def learn(self, state: State, candidates: Tensor, energy: Tensor, evaluation: Evaluation) -> None:
-        """Take in what the candidates cost.
+    def learn(self, state: State, candidates: Tensor, outcome: Outcome) -> None:
+        """Take in what the candidates (B, N, H, A), as they were tried, cost."""
 
-        energy (B, N) ranks them: +inf where it is not finite, with the Lagrange multiplier's share of a violation.
-        `evaluation` is as the energy function gave it, with gradients where the method asked for them.
-        """
+    def differentiates(self, iteration: int) -> bool:
+        """Whether this iteration needs the gradient of the energies."""
+        return False
 
     def settled(self, state: State) -> bool:
         """Whether further iterations would change little; asked only where the configuration sets a tolerance."""
+        return False
+
+    def exhausted(self, state: State) -> bool:
+        """Whether nothing is left to try, whatever the tolerance."""
         return False
 
     def plan(self, energy: EnergyFunction, space: SearchSpace, batch: int = 1, warm_start: Tensor | None = None,
@@ -166,9 +199,7 @@ class Planner(ABC, Generic[State]):
         `time.perf_counter()` after which no further iteration starts; the first one always runs.
         """
         c = self.config
-        mean = space.mean.expand(batch, c.horizon, -1) if warm_start is None else warm_start
-        start = Start(space, space.project(mean.contiguous(), previous), space.std.expand(batch, c.horizon, -1),
-                      generator)
+        start = self._start(space, batch, warm_start, proposals, generator, previous)
         state, best = self.begin(start), Best(start)
         multiplier = start.mean.new_full((batch, 1), c.penalty)
         done, hit, spent = 0, False, 0.0
@@ -178,26 +209,52 @@ class Planner(ABC, Generic[State]):
                 hit = True
                 break
             candidates = self.propose(state, done)
-            if proposals is not None and done == 0:
-                candidates = torch.cat([candidates[:, :1], proposals, candidates[:, 1 + proposals.shape[1]:]], 1)
+            if done == 0:
+                candidates = torch.cat([start.given, candidates[:, start.given.shape[1]:]], 1)
             candidates = space.project(candidates, previous)
-            evaluation = self._evaluate(energy, candidates)
+            evaluation, gradient = self._evaluate(energy, candidates, start, multiplier, done)
             known = best.take(candidates, evaluation)
             ranks = known.energy
             if known.violation is not None:
                 ranks = ranks + multiplier * known.violation
                 # dual ascent: the price rises while the candidate that looks best is one that must not be
                 leading = known.violation.gather(1, ranks.argmin(1, keepdim=True))
-                multiplier = multiplier * (1 + c.penalty * (leading > 0))
-            self.learn(state, candidates, ranks, evaluation)
+                multiplier = (multiplier * (1 + c.penalty * (leading > 0))).clamp_max(HIGHEST_PRICE)
+            self.learn(state, candidates, Outcome(ranks, known.energy, known.violation, gradient))
             done += 1
             spent = time.perf_counter() - began
-            if c.tolerance and self.settled(state):
+            if self.exhausted(state) or c.tolerance and self.settled(state):
                 break
         return best.search(done, hit)
 
-    def _evaluate(self, energy: EnergyFunction, candidates: Tensor) -> Evaluation:
-        if not self.differentiates:
-            return energy(candidates)
+    def _start(self, space: SearchSpace, batch: int, warm_start: Tensor | None, proposals: Tensor | None,
+               generator: torch.Generator | None, previous: Tensor | None) -> Start:
+        horizon = self.config.horizon
+        mean = space.mean.expand(batch, horizon, -1) if warm_start is None else warm_start
+        mean = space.project(mean.contiguous(), previous)
+        given = mean[:, None] if proposals is None else torch.cat([mean[:, None], proposals], 1)
+        return Start(space, mean, space.std.expand(batch, horizon, -1), given, previous, generator)
+
+    def _evaluate(self, energy: EnergyFunction, candidates: Tensor, start: Start, multiplier: Tensor,
+                  iteration: int) -> tuple[Evaluation, Tensor | None]:
+        """The energies of candidates (B, N, H, A) and, where the method asks for it, their gradient."""
+        if not self.differentiates(iteration):
+            return energy(candidates), None
+        # on a robot all this runs in inference mode, whose tensors cannot be differentiated; clones can
         with torch.inference_mode(False), torch.enable_grad():
-            return energy(candidates)
+            leaves, multiplier = candidates.clone().requires_grad_(), multiplier.clone()
+            # they respect the rates already; through the projection, a step that a rate limit holds back pulls at the
+            # step before it
+            tried = leaves if start.space.max_change is None else start.space.project(leaves, start.previous)
+            evaluation = energy(tried)
+            price = evaluation.energy
+            if evaluation.violation is not None:
+                broken = evaluation.violation > 0
+                # over 1 + multiplier: a high price must turn the gradient, not lengthen it, or Adam's memory of it
+                # would leave nothing of the energy's own gradient once the guardrail holds
+                price = (price + multiplier * evaluation.violation) / (1 + multiplier * broken)
+            if not price.requires_grad:
+                raise ConfigError(f'planner {self.config.method}: the energy has no gradient with respect to the '
+                                  'actions: choose a planner that samples, cem or mppi for one')
+            gradient, = torch.autograd.grad(price.sum(), leaves, allow_unused=True, materialize_grads=True)
+        return Evaluation(evaluation.energy.detach(), evaluation.violation), gradient

@@ -2,7 +2,7 @@
 from torch import Tensor
 
 from jepa_ros.actor.planners.config import PLANNERS
-from jepa_ros.actor.planners.sampling import equal_weights, moments, SamplingPlanner
+from jepa_ros.actor.planners.sampling import equal_weights, lowest, moments, SamplingPlanner
 
 
 @PLANNERS.register('cem')
@@ -10,5 +10,5 @@ class CEM(SamplingPlanner):
     """Every elite counts the same."""
 
     def refit(self, candidates: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
-        elites, lowest = self.best(candidates, energies)
-        return moments(elites, equal_weights(lowest))
+        elites, ranks = lowest(candidates, energies, self.config.elites)
+        return moments(elites, equal_weights(ranks))

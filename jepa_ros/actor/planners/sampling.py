@@ -1,12 +1,13 @@
-"""Planners that draw candidates from a Gaussian and move it to where energies are low."""
+"""Planners that draw candidates from a Gaussian, most of which then move it to where energies are low."""
 from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from jepa_ros.actor.planners.base import Evaluation, Planner, Start
+from jepa_ros.actor.planners.base import Outcome, Planner, Start
 from jepa_ros.actor.planners.config import PlannerConfig
+from jepa_ros.actor.planners.descent import Descent
 from jepa_ros.actor.planners.noise import Noise
 
 
@@ -18,49 +19,73 @@ class Gaussian:
     mean: Tensor
     std: Tensor
     elites: Tensor | None = None    # (B, E, H, A), tried again where the configuration keeps some
+    descent: Descent | None = None  # candidates that go on by gradient, where the method says so
+
+    def descend(self, tried: Tensor, outcome: Outcome, learning_rate: float) -> None:
+        """One gradient step from the candidates (B, N, H, A) as they were tried."""
+        if self.descent is None:
+            self.descent = Descent.begin(tried)
+        self.descent.step(tried, outcome, learning_rate * self.start.std)
+
+    def arrived(self, tolerance: float) -> bool:
+        """Whether no candidate moved, in its last gradient step, by more than this share of the first std."""
+        return self.descent is not None and bool((self.descent.moved <= tolerance * self.start.std[:, None]).all())
 
 
-class SamplingPlanner(Planner[Gaussian]):
-    """Draws candidates, evaluates, follows the low energies."""
+class DrawingPlanner(Planner[Gaussian]):
+    """Draws candidates; what it makes of their energies is up to the method."""
 
     def __init__(self, config: PlannerConfig):
         super().__init__(config)
         self._noise = Noise(config)
 
-    @abstractmethod
-    def refit(self, candidates: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
-        """candidates (B, N, H, A), energies (B, N) -> mean and standard deviation, each (B, H, A)."""
-
     def begin(self, start: Start) -> Gaussian:
         return Gaussian(start, start.mean, start.std)
 
     def propose(self, state: Gaussian, iteration: int) -> Tensor:
+        return self.draw(state, self.config.samples)
+
+    def draw(self, state: Gaussian, count: int) -> Tensor:
+        """Candidates (B, N, H, A); the mean itself is the first."""
         batch, horizon, dim = state.mean.shape
-        count = max(self.config.elites, 2, round(self.config.samples * self.config.shrink ** iteration))
-        count = min(count, self.config.samples)
         noise = self._noise((batch, count, horizon, dim), state.mean.device, state.start.generator)
         candidates = state.mean[:, None] + state.std[:, None] * noise
         candidates[:, 0] = state.mean
+        return candidates
+
+
+class SamplingPlanner(DrawingPlanner):
+    """Draws candidates, evaluates, follows the low energies."""
+
+    @abstractmethod
+    def refit(self, candidates: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:
+        """candidates (B, N, H, A), energies (B, N) -> mean and standard deviation, each (B, H, A)."""
+
+    def propose(self, state: Gaussian, iteration: int) -> Tensor:
+        c = self.config
+        # iCEM (Pinneri et al. 2020, alg. 1): never fewer than two elites' worth
+        count = min(max(2 * c.elites, round(c.samples * c.shrink ** iteration)), c.samples)
+        candidates = self.draw(state, count)
         if state.elites is None:
             return candidates
         kept = state.elites[:, :count - 1]
         return torch.cat([candidates[:, :count - kept.shape[1]], kept], 1)
 
-    def learn(self, state: Gaussian, candidates: Tensor, energy: Tensor, evaluation: Evaluation) -> None:
-        state.mean, std = self.refit(candidates, energy)
+    def learn(self, state: Gaussian, candidates: Tensor, outcome: Outcome) -> None:
+        state.mean, std = self.refit(candidates, outcome.ranks)
         state.std = torch.maximum(std, self.config.min_std * state.start.std)
         kept = int(self.config.keep_elites * self.config.elites)
         if kept:
-            state.elites = self.best(candidates, energy, kept)[0]
-
-    def best(self, candidates: Tensor, energies: Tensor, count: int | None = None) -> tuple[Tensor, Tensor]:
-        """The `count` (default: the configured elites) lowest: candidates (B, E, H, A) and their energies (B, E)."""
-        count = min(count or self.config.elites, energies.shape[1])
-        lowest, index = energies.topk(count, largest=False)
-        return torch.gather(candidates, 1, index[..., None, None].expand(-1, -1, *candidates.shape[2:])), lowest
+            state.elites = lowest(candidates, outcome.ranks, kept)[0]
 
     def settled(self, state: Gaussian) -> bool:
         return bool((state.std <= self.config.tolerance * state.start.std).all())
+
+
+def lowest(candidates: Tensor, energies: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` candidates (B, E, H, A) of lowest energy, or all if there are fewer, and their energies (B, E)."""
+    energies, index = energies.topk(min(count, energies.shape[1]), largest=False)
+    return torch.gather(candidates, 1, index[..., None, None].expand(-1, -1, *candidates.shape[2:])), energies
 
 
 def moments(elites: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
