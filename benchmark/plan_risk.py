@@ -27,12 +27,12 @@ TOUCHING_PX = 5.0       # radii of robot and obstacle
 KEPT_PX = 6.0           # what plans keep away from it
 GOAL_PX = (SIZE - MARGIN_PX, MIDDLE_PX)
 REACHED_PX, MOST_STEPS = 2.0, 60
-BASE = PlannerConfig(method='cem', samples=64, iterations=3, horizon=10, elites=8, correlation=0.8)
+BASE = PlannerConfig(method='cem', samples=48, iterations=2, horizon=8, elites=6, correlation=0.8)
 METHODS = {
     'neutral': BASE,
-    'mean': replace(BASE, scenarios=16, risk='mean', chance=0.5),
-    'mean_std': replace(BASE, scenarios=16, risk='mean_std', risk_weight=1.0, chance=0.1),
-    'cvar': replace(BASE, scenarios=16, risk='cvar', risk_share=0.2, chance=0.1),
+    'mean': replace(BASE, scenarios=8, risk='mean', chance=0.5),
+    'mean_std': replace(BASE, scenarios=8, risk='mean_std', risk_weight=1.0, chance=0.1),
+    'cvar': replace(BASE, scenarios=8, risk='cvar', risk_share=0.2, chance=0.1),
 }
 
 

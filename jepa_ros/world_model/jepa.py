@@ -11,6 +11,7 @@ from jepa_ros.energy.distance import squared
 from jepa_ros.world_model.config import LevelConfig
 from jepa_ros.world_model.ensemble import Ensemble
 from jepa_ros.world_model.latent_model import LatentModel
+from jepa_ros.world_model.numerics import EXACT, Numerics
 from jepa_ros.world_model.pooling import build_pooling
 from jepa_ros.world_model.predictors import build_predictor, Memory, mlp
 
@@ -97,12 +98,17 @@ class JEPA(nn.Module):
         """States s (..., T, D) before the present one and the actions a (..., T, A) taken there, for `rollout`."""
         return self.predictor.begin(s, self.condition(s, a)) if self.context > 1 and s.shape[-2] else None
 
-    def rollout(self, s: Tensor, a: Tensor, z: Tensor | None = None, memory: Memory | None = None) -> Tensor:
-        """Start s (..., D), actions a (..., H, A), latents z (..., H, Z) -> states (..., H, D), the start excluded."""
+    def rollout(self, s: Tensor, a: Tensor, z: Tensor | None = None, memory: Memory | None = None,
+                numerics: Numerics = EXACT) -> Tensor:
+        """Start s (..., D), actions a (..., H, A), latents z (..., H, Z) -> states (..., H, D), the start excluded.
+
+        `numerics`: how a predictor that has a form for planners computes it when no gradient is asked for.
+        """
+        if self.latent is None or z is not None:
+            return self.predictor.rollout(s, self.condition(s, a, z), memory, numerics)
         states = []
-        for step in range(a.shape[-2]):
-            c = self.condition(s, a[..., step, :], None if z is None else z[..., step, :])
-            s, memory = self.predictor.step(s, c, memory)
+        for step in range(a.shape[-2]):     # the most probable latent of a step depends on the state it starts from
+            s, memory = self.predictor.step(s, self.condition(s, a[..., step, :]), memory)
             states.append(s)
         return torch.stack(states, -2)
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn, Tensor
 
 from jepa_ros.registry import Registry
+from jepa_ros.world_model.numerics import EXACT, Numerics
 
 Memory = tuple[Tensor, ...]     # what a rollout carries from step to step; each with the leading dimensions of s
 
@@ -50,6 +51,17 @@ class Predictor(nn.Module):
     def step(self, s: Tensor, c: Tensor, memory: Memory | None = None) -> tuple[Tensor, Memory | None]:
         """One step of a rollout: ŝ (..., D), and the memory for the next one. None: nothing is remembered."""
         return self(s, c), None
+
+    def rollout(self, s: Tensor, c: Tensor, memory: Memory | None = None, numerics: Numerics = EXACT) -> Tensor:
+        """Start s (..., D), conditions c (..., H, C) -> states (..., H, D), the start excluded.
+
+        `numerics` is for predictors that have a form for planners; this one goes step by step.
+        """
+        states = []
+        for t in range(c.shape[-2]):
+            s, memory = self.step(s, c[..., t, :], memory)
+            states.append(s)
+        return torch.stack(states, -2)
 
     def begin(self, s: Tensor, c: Tensor) -> Memory | None:
         """Memory of what really happened before the present state: s (..., T, D), c (..., T, C), oldest first, T ≥ 0.

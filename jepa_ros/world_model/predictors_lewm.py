@@ -11,6 +11,8 @@ from torch import nn, Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from jepa_ros.perception.lewm_vit import Projector
+from jepa_ros.world_model.fast_lewm import fast_form
+from jepa_ros.world_model.numerics import EXACT, Numerics
 from jepa_ros.world_model.predictors_base import Memory, Predictor, PREDICTORS
 
 _EPS = 1e-6     # of the modulated norms, as in DiT
@@ -88,6 +90,12 @@ class LeWMPredictor(Predictor):
         known, states, actions = (torch.cat(pair, -1 if i == 0 else -2)
                                   for i, pair in enumerate(zip(memory, (known, states, actions))))
         return self._window(states, actions, known)[..., -1, :], self._memory(known, states, actions)
+
+    def rollout(self, s: Tensor, c: Tensor, memory: Memory | None = None, numerics: Numerics = EXACT) -> Tensor:
+        """As `Predictor.rollout`; where no gradient is asked for, in the fast form (`fast_lewm.py`)."""
+        if torch.is_grad_enabled() or self.training or torch.compiler.is_compiling() or s.dtype != torch.float32:
+            return super().rollout(s, c, memory)
+        return fast_form(self, numerics).rollout(s, c, memory)
 
     def begin(self, s: Tensor, c: Tensor) -> Memory | None:
         """As `Predictor.begin`."""
