@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import hashlib
 import multiprocessing
 import os
+from pathlib import Path
 import queue
 import time
 
@@ -140,7 +141,7 @@ def main() -> None:
     parser.add_argument('--minutes', type=float, default=10.0, help='of the part load')
     parser.add_argument('--episodes', type=int, default=50)
     parser.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
-    parser.add_argument('--output', default=RESULTS / 'planning.json')
+    parser.add_argument('--output', type=Path, default=RESULTS / 'planning.json')
     options = parser.parse_args()
     torch.set_num_threads(1)
     console = Console()

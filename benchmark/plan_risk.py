@@ -9,6 +9,7 @@ Writes results/planning.json: collisions per 100 episodes, steps to the goal, go
 """
 import argparse
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--episodes', type=int, default=100, help='of each seed and method')
     parser.add_argument('--updates', type=int, default=1200)
-    parser.add_argument('--output', default=RESULTS / 'planning.json')
+    parser.add_argument('--output', type=Path, default=RESULTS / 'planning.json')
     options = parser.parse_args()
     torch.set_num_threads(1)
     console, found = Console(), {name: [] for name in METHODS}

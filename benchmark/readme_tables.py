@@ -17,7 +17,7 @@ from jepa_ros.evaluation.report import spread
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'benchmark' / 'results'
 FILES = (ROOT / 'README.md', ROOT / 'docs' / 'parameters.md', ROOT / 'docs' / 'world_model.md',
-         ROOT / 'docs' / 'evaluation.md')
+         ROOT / 'docs' / 'evaluation.md', ROOT / 'docs' / 'planning.md')
 BAG_ROWS = ('jpeg_160x120_fps', 'jpeg_640x480_fps', 'ingest_ms_640x480_cpu', 'ingest_ms_640x480_gpu',
             'record_lost_messages', 'record_duration', 'record_input_rate', 'record_cpu')
 BLOCK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -169,6 +169,15 @@ def real() -> str:
                      'sensors: over persistence', 'sensors: over linear'], rows)
 
 
+def risk() -> str:
+    """Plans that look at one future or at several, in a world where an obstacle wanders."""
+    values = {r['what']: r['value'] for r in results('planning')['rows']}
+    names = {'neutral': 'the most probable', 'mean': '8, mean', 'mean_std': '8, mean + std', 'cvar': '8, CVaR of 20 %'}
+    return markdown(['futures', 'collisions per 100 episodes', 'steps to the goal', 'goals reached'], [
+        [shown, f'{values[f"risk_{name}_collisions_per_100"]:.1f}', f'{values[f"risk_{name}_steps_to_goal"]:.1f}',
+         f'{values[f"risk_{name}_goals_reached"]:.0%}'] for name, shown in names.items()])
+
+
 def parameters() -> str:
     from jepa_ros.robot.curiosity_node import CuriosityDriver
     from jepa_ros.robot.driver_node import Driver
@@ -203,7 +212,7 @@ def _meaning(param) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, driving, stochastic, real,
-                            maze, parameters)}
+                            maze, risk, parameters)}
 
 
 def main() -> int:
