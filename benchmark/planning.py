@@ -48,8 +48,9 @@ class Ours:
         space = SearchSpace(-torch.inf * one, torch.inf * one, 0 * one, one)
         self._generator = torch.Generator(device)
         self._mean = one.new_zeros(1, search.horizon, len(one))
-        self._plan = CapturedPlan(PLANNERS.get('cem')(config), space, self.energy, self._generator, self.exact,
-                                  [predictor])
+        low = numerics.dtype(device) is not torch.float32
+        self._plan = CapturedPlan(PLANNERS.get('cem')(config), space, self.energy, self._generator,
+                                  self.exact if low else None, [predictor])
 
     @torch.inference_mode()
     def plan(self, s: Tensor, goal: Tensor, seed: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import nn, Tensor
 
 from jepa_ros.actor.coarse import CoarseToFine
-from jepa_ros.actor.planners import Evaluation, Search, SearchSpace
+from jepa_ros.actor.planners import EnergyFunction, Evaluation, Search, SearchSpace
 from jepa_ros.actor.planners.base import Planner
 from jepa_ros.errors import ConfigError
 from jepa_ros.world_model.numerics import fingerprint
@@ -101,10 +101,12 @@ class CapturedPlan:
         return Search(actions, energy, violation, self._planner.config.iterations, False, refused)
 
     def _plan(self, mean: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        exact = self._energy if self._exact is None else self._exact
-        energy = CoarseToFine(lambda x: self._energy(x, *inputs), lambda x: exact(x, *inputs),
-                              self._planner.config.iterations)
-        search = self._planner.plan(energy, self._space, len(mean), mean, generator=self._generator)
-        if self._exact is not None:
-            search = energy.judged(search)
-        return search.actions, search.energy, search.violation, torch.as_tensor(search.refused)
+        def plan(energy: EnergyFunction) -> Search:
+            return self._planner.plan(energy, self._space, len(mean), mean, generator=self._generator)
+        if self._exact is None:
+            search = plan(lambda candidates: self._energy(candidates, *inputs))
+        else:
+            energy = CoarseToFine(lambda candidates: self._energy(candidates, *inputs),
+                                  lambda candidates: self._exact(candidates, *inputs), self._planner.config.iterations)
+            search = energy.judged(plan(energy))
+        return search.actions, search.energy, search.violation, search.refused

@@ -76,7 +76,7 @@ class Search:
     violation: Tensor       # (B,), 0 where the guardrails hold
     iterations: int
     deadline_hit: bool      # the deadline ended it before the last iteration
-    refused: int            # candidates whose energy was not finite
+    refused: Tensor         # (), how many candidates had an energy that was not finite
 
     @property
     def sound(self) -> Tensor:
@@ -148,7 +148,7 @@ class Best:
         return Evaluation(energy, violation)
 
     def search(self, iterations: int, deadline_hit: bool) -> Search:
-        return Search(self.actions, self.energy, self.violation, iterations, deadline_hit, int(self.refused))
+        return Search(self.actions, self.energy, self.violation, iterations, deadline_hit, self.refused)
 
 
 State = TypeVar('State')

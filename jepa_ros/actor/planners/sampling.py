@@ -88,11 +88,15 @@ def lowest(candidates: Tensor, energies: Tensor, count: int) -> tuple[Tensor, Te
     return torch.gather(candidates, 1, index[..., None, None].expand(-1, -1, *candidates.shape[2:])), energies
 
 
-def moments(elites: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def moments(elites: Tensor, weight: Tensor, unbiased: bool = False) -> tuple[Tensor, Tensor]:
     """Weighted mean and standard deviation (B, H, A) of elites (B, E, H, A); weight (B, E) sums to 1."""
-    weight = weight[..., None, None]
-    mean = (weight * elites).sum(1)
-    return mean, (weight * (elites - mean[:, None]).square()).sum(1).sqrt()
+    wide = weight[..., None, None]
+    mean = (wide * elites).sum(1)
+    variance = (wide * (elites - mean[:, None]).square()).sum(1)
+    if unbiased:
+        left = 1 - weight.square().sum(1)       # 1 − 1/E where all weigh the same; 0 for a single elite
+        variance = variance / torch.where(left > 1e-6, left, 1.0)[:, None, None]
+    return mean, variance.sqrt()
 
 
 def equal_weights(energies: Tensor) -> Tensor:
