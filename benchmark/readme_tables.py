@@ -178,6 +178,23 @@ def risk() -> str:
          f'{values[f"risk_{name}_goals_reached"]:.0%}'] for name, shown in names.items()])
 
 
+def planning() -> str:
+    """Plans of a LeWM next to those of stable-worldmodel, and those of the shipped agent."""
+    values = {r['what']: r['value'] for r in results('planning')['rows']}
+    theirs = f'{values["plan_swm_cem_ms_p50_cpu"] / 1e3:.1f} s'
+    lines = [("stable-worldmodel's CEM on a LeWM, 300 × 30 × 5, p50", theirs),
+             ('ours, same weights and work, bf16 then fp32, p50', f'{values["plan_bf16_ms_p50_cpu"] / 1e3:.1f} s'),
+             ('times as fast', f'{values["ratio_to_swm_cem_cpu"]:.1f}'),
+             ('final energy, ours over theirs, in fp32', f'{values["energy_ratio_to_swm_cem"]:.3f}'),
+             ('the same in fp32 alone: times as fast, energy', f'{values["ratio_to_swm_cem_fp32_cpu"]:.1f}, '
+              f'{values["energy_ratio_to_swm_cem_fp32"]:.3f}')]
+    for name, budget in (('', 'no'), ('_30_ms', '30 ms'), ('_5_ms', '5 ms')):
+        success = values[f'two_rooms_success{name or "_without_budget"}']
+        lines.append((f'agent two_rooms, {budget} budget: p99, goals reached',
+                      f'{values[f"two_rooms_plan_p99_ms_cpu{name}"]:.1f} ms, {success:.0%}'))
+    return markdown(['two CPU cores', ''], lines)
+
+
 def parameters() -> str:
     from jepa_ros.robot.curiosity_node import CuriosityDriver
     from jepa_ros.robot.driver_node import Driver
@@ -212,7 +229,7 @@ def _meaning(param) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, driving, stochastic, real,
-                            maze, risk, parameters)}
+                            maze, risk, planning, parameters)}
 
 
 def main() -> int:
