@@ -10,7 +10,7 @@ determinism: the same episodes twice. Writes results/planning.json.
 """
 import argparse
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import hashlib
 import multiprocessing
 import os
@@ -32,7 +32,6 @@ from jepa_ros.sim.episodes import goal_image, start_goal_pairs
 
 WORLD = 'two_rooms_random_door'
 BUDGET_MS, SMALL_MS = 30.0, 5.0
-PARTS = ('latency', 'small_budget', 'load', 'determinism')
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -135,19 +134,23 @@ def determinism(options: argparse.Namespace) -> list[dict]:
     return [row('same_seed_same_plan', float(digest() == digest()), 'bool')]
 
 
+PARTS: dict[str, Callable[[argparse.Namespace], list[dict]]] = {
+    f.__name__: f for f in (latency, small_budget, load, determinism)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--model', default='two_rooms')
     parser.add_argument('--minutes', type=float, default=10.0, help='of the part load')
     parser.add_argument('--episodes', type=int, default=50)
-    parser.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS))
+    parser.add_argument('--parts', nargs='+', choices=list(PARTS), default=list(PARTS))
     parser.add_argument('--output', type=Path, default=RESULTS / 'planning.json')
     options = parser.parse_args()
     torch.set_num_threads(1)
     console = Console()
     for part in options.parts:
         with console.status(part):
-            found = globals()[part](options)
+            found = PARTS[part](options)
         for each in found:
             console.print(f'{each["what"]}: {each["value"]} {each["unit"]}')
         merge(options.output, found)

@@ -113,6 +113,12 @@ def episodes(lengths: list[int], seed: int = 0) -> EpisodeSet:
     return from_episodes(made, contract(), {'a': '00'})
 
 
+def coasting(count: int) -> tuple[Tensor, Tensor]:
+    """Points that coast on at a speed of their own: states (count, 5, 2), and actions (count, 4, 1) that do nothing."""
+    start, speed = torch.randn(count, 1, 2), torch.randn(count, 1, 2)
+    return start + 0.5 * speed * torch.arange(5)[:, None], torch.zeros(count, 4, 1)
+
+
 PLANNER = {'samples': 8, 'iterations': 2, 'horizon': 4, 'elites': 4}
 
 

@@ -1,14 +1,13 @@
 """Planner settings in a file of their own (`config/planners/`): another method or effort for a model that is there."""
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator
-import yaml
+from pydantic import BaseModel, ConfigDict, Field, WrapValidator
 
 from jepa_ros import paths
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.errors import ConfigError
 from jepa_ros.registry import nearest
-from jepa_ros.robot.yaml_errors import first_error, load_yaml, unreadable
+from jepa_ros.robot.yaml_errors import load_validated
 from jepa_ros.world_model.config import located
 
 
@@ -29,13 +28,7 @@ def load_planners(name: str, levels: int) -> list[PlannerConfig]:
         known = paths.known('planners')
         raise ConfigError(f'planners {name!r} not found{nearest(name, known)}: known are {", ".join(known)}; or give '
                           'the path of a YAML file')
-    try:
-        text = path.read_text(encoding='utf-8')
-        planners = PlannerFile.model_validate(load_yaml(text) or {}).planners
-    except ValidationError as error:
-        raise ConfigError(first_error(error, text, str(path), PlannerFile)) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
-        raise ConfigError(unreadable(error, str(path))) from None
+    planners = load_validated(path, PlannerFile).planners
     if len(planners) > levels:
         raise ConfigError(f'{path}: planners for {len(planners)} levels, the model has {levels}: leave the upper ones '
                           'out')

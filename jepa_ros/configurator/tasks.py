@@ -2,12 +2,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-import yaml
+from pydantic import BaseModel, ConfigDict, Field
 
 from jepa_ros import paths
-from jepa_ros.errors import ConfigError
-from jepa_ros.robot.yaml_errors import first_error, load_yaml, unreadable
+from jepa_ros.robot.yaml_errors import load_validated
 
 DEFAULT_TASK = 'reach'
 
@@ -28,13 +26,7 @@ class Task(BaseModel):
 
 def load_task(path: Path) -> Task:
     """Read one task; ConfigError names file and field."""
-    try:
-        text = path.read_text(encoding='utf-8')
-        return Task.model_validate(load_yaml(text) or {})
-    except ValidationError as error:
-        raise ConfigError(first_error(error, text, str(path), Task)) from None
-    except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
-        raise ConfigError(unreadable(error, str(path))) from None
+    return load_validated(path, Task)
 
 
 def load_tasks() -> dict[str, Task]:

@@ -1,11 +1,14 @@
 """YAML files to one-line errors that name file, line and field; used where pydantic checks a file."""
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any, get_args, TypeVar
 
 from pydantic import BaseModel, ValidationError
 import yaml
 
-from ..errors import ContractError
+from ..errors import ConfigError, ContractError
 from ..registry import nearest
+
+Model = TypeVar('Model', bound=BaseModel)
 
 _UNKNOWN = ('extra_forbidden', 'unexpected_keyword_argument')       # of a model, of a dataclass
 
@@ -45,6 +48,21 @@ def read_yaml(text: str, source: str) -> dict:
     if not isinstance(data, dict):
         raise ContractError(f'{source}: a mapping of keys to values is expected, not {type(data).__name__}')
     return data
+
+
+def load_validated(path: Path, model: type[Model]) -> Model:
+    """A configuration file as what it describes; `ConfigError` names file, line and field in one line."""
+    try:
+        text = path.read_text(encoding='utf-8')
+        data = load_yaml(text) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
+        raise ConfigError(unreadable(error, str(path))) from None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(first_error(error, text, str(path), model)) from None
+    except ConfigError as error:    # of a part that checks itself
+        raise ConfigError(f'{path}: {error}') from None
 
 
 def unreadable(error: Exception, source: str) -> str:

@@ -33,6 +33,9 @@ class AgentSource:
                                planners=planners)
             agent.warm_up()
             self._agents[key] = agent
+            # what is loaded stays: else each full collection would take tens of milliseconds out of a plan
+            gc.collect()
+            gc.freeze()
         return self._agents[key]
 
 
@@ -59,9 +62,6 @@ class OrganNode(ManagedNode):
         torch.set_num_threads(self.params.torch_threads)
         self.agent = self._source.get(self.params.model, self.params.robot, self.params.device, self.params.planners)
         self.contract = self.agent.contract
-        # what is loaded stays: without it, each full collection would take tens of milliseconds out of a plan
-        gc.collect()
-        gc.freeze()
         self.health.figures['model_id'] = self.agent.model_id
         self.connect()
 

@@ -7,21 +7,18 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    field_validator,
     model_validator,
-    ValidationError,
     WrapValidator,
 )
-import yaml
 
 from jepa_ros import paths
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.config import PerceptionConfig
 from jepa_ros.registry import nearest
-from jepa_ros.robot.yaml_errors import first_error, load_yaml, unreadable
+from jepa_ros.robot.yaml_errors import load_validated
 from jepa_ros.training import losses
-from jepa_ros.world_model.config import check_levels, EgoConfig, LevelConfig, located, ModelConfig
+from jepa_ros.world_model.config import EgoConfig, LevelConfig, Levels, located, ModelConfig
 
 DEFAULT_LOSSES: dict[str, Any] = {
     'prediction': {}, 'vicreg': {'variance': 16, 'covariance': 8, 'within': 8}, 'smoothness': {}, 'inverse': {},
@@ -94,7 +91,7 @@ class Collapse(_Strict):
 
 class TrainingConfig(_Strict):
     perception: PerceptionConfig = PerceptionConfig()
-    levels: tuple[LevelConfig, ...] = Field((LevelConfig(), LevelConfig(period=8, macro_dim=8)), min_length=1)
+    levels: Levels = Field((LevelConfig(), LevelConfig(period=8, macro_dim=8)), min_length=1)
     ego: EgoConfig | None = Field(None, description='an ego model beside the levels')
     losses: Terms = Field(DEFAULT_LOSSES, description='of level 0; see training/losses')
     upper_losses: Terms = Field(DEFAULT_UPPER_LOSSES, description='of levels with a state space of their own')
@@ -110,12 +107,6 @@ class TrainingConfig(_Strict):
         min_length=1, description='Mode-2, level 0 first; see actor/planners/config.py')
     goal_radius: float = Field(0.1, gt=0, description="a goal this near counts as reached, in the readouts' unit")
     seed: int = Field(0, ge=0, lt=2**31)
-
-    @field_validator('levels')
-    @classmethod
-    def _hierarchy(cls, levels: tuple[LevelConfig, ...]) -> tuple[LevelConfig, ...]:
-        check_levels(levels)
-        return levels
 
     @model_validator(mode='after')
     def _planned(self) -> 'TrainingConfig':
@@ -142,14 +133,4 @@ def load_config(name: str) -> TrainingConfig:
         known = paths.known('agents')
         raise ConfigError(f'unknown agent configuration {name!r}{nearest(name, known)}; '
                           f'known: {", ".join(known)}, or the path of a YAML file')
-    try:
-        text = path.read_text(encoding='utf-8')
-        data = load_yaml(text) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:      # ValueError: not UTF-8, or a date that is none
-        raise ConfigError(unreadable(error, str(path))) from None
-    try:
-        return TrainingConfig.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(first_error(error, text, str(path), TrainingConfig)) from None
-    except ConfigError as error:    # of a part that checks itself
-        raise ConfigError(f'{path}: {error}') from None
+    return load_validated(path, TrainingConfig)

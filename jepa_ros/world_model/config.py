@@ -6,7 +6,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    field_validator,
     model_validator,
     PositiveInt,
     ValidatorFunctionWrapHandler,
@@ -67,6 +66,26 @@ class LevelConfig(_Strict):
         return self.encoder != 'identity'
 
 
+def _hierarchy(levels: tuple[LevelConfig, ...]) -> tuple[LevelConfig, ...]:
+    """The same; ValueError for levels that do not make a hierarchy."""
+    periods = [level.period for level in levels]
+    if periods[:1] != [1] or periods != sorted(set(periods)):
+        raise ValueError(f'periods {periods}: must begin with 1, the control step, and grow from level to level')
+    if levels[0].pooled or levels[0].encoder_options or levels[0].macro_dim or levels[0].dim:
+        raise ValueError("0: level 0 has the state of perception and the robot's own actions: leave encoder, dim and "
+                         'macro_dim out')
+    for index, level in enumerate(levels[1:], 1):
+        if level.macro_dim is None:
+            raise ValueError(f'{index}: macro_dim is missing: how many numbers make a macro-action')
+        if level.pooled and level.period % periods[index - 1]:
+            raise ValueError(f'{index}: period {level.period} is no multiple of {periods[index - 1]}, the period of '
+                             'the level below, whose states its encoder takes')
+    return levels
+
+
+Levels = Annotated[tuple[LevelConfig, ...], AfterValidator(_hierarchy)]
+
+
 class EgoConfig(_Strict):
     """The ego model: the robot's own vector, foreseen without the world (LeCun §4.8.1)."""
 
@@ -81,7 +100,7 @@ class ModelConfig(_Strict):
     perception: PerceptionConfig = PerceptionConfig()
     action_dim: PositiveInt = 2
     readouts: int = Field(2, ge=0)
-    levels: tuple[LevelConfig, ...] = Field((LevelConfig(), LevelConfig(period=8, macro_dim=8)), min_length=1)
+    levels: Levels = Field((LevelConfig(), LevelConfig(period=8, macro_dim=8)), min_length=1)
     ego: EgoConfig | None = None
 
     @property
@@ -102,31 +121,9 @@ class ModelConfig(_Strict):
         return tuple(level.period // self.levels[index - 1].period if level.pooled else 1
                      for index, level in enumerate(self.levels))
 
-    @field_validator('levels')
-    @classmethod
-    def _hierarchy(cls, levels: tuple[LevelConfig, ...]) -> tuple[LevelConfig, ...]:
-        check_levels(levels)
-        return levels
-
     @model_validator(mode='after')
     def _sizes(self) -> 'ModelConfig':
         for index, (level, dim) in enumerate(zip(self.levels, self.dims)):
             if not level.pooled and dim != self.dim and dim != self.dims[index - 1]:
                 raise ValueError(f'levels.{index}.dim: with encoder identity a state keeps the size of the one below')
         return self
-
-
-def check_levels(levels: tuple[LevelConfig, ...]) -> None:
-    """ValueError for levels that do not make a hierarchy."""
-    periods = [level.period for level in levels]
-    if periods[:1] != [1] or periods != sorted(set(periods)):
-        raise ValueError(f'periods {periods}: must begin with 1, the control step, and grow from level to level')
-    if levels[0].pooled or levels[0].encoder_options or levels[0].macro_dim or levels[0].dim:
-        raise ValueError("0: level 0 has the state of perception and the robot's own actions: leave encoder, dim and "
-                         'macro_dim out')
-    for index, level in enumerate(levels[1:], 1):
-        if level.macro_dim is None:
-            raise ValueError(f'{index}: macro_dim is missing: how many numbers make a macro-action')
-        if level.pooled and level.period % periods[index - 1]:
-            raise ValueError(f'{index}: period {level.period} is no multiple of {periods[index - 1]}, the period of '
-                             'the level below, whose states its encoder takes')

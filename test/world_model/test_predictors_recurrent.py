@@ -1,5 +1,6 @@
 """The recurrent predictor: the state is the hidden state."""
 import pytest
+import tiny
 import torch
 
 from jepa_ros.world_model.predictors import build_predictor
@@ -77,18 +78,14 @@ def test_memory_learns_the_speed_that_one_state_does_not_show():
     torch.manual_seed(0)
     predictor = build_predictor('gru', 2, 1, 16, 1, dict(memory=8, context=6))
     optimiser = torch.optim.Adam(predictor.parameters(), 1e-2)
-
-    def coast(count):
-        start, speed = torch.randn(count, 1, 2), torch.randn(count, 1, 2)
-        return start + 0.5 * speed * torch.arange(5)[:, None], torch.zeros(count, 4, 1)
     for update in range(500):
         for group in optimiser.param_groups:
             group['lr'] = 1e-2 * (1 - update / 500)
-        s, c = coast(64)
+        s, c = tiny.coasting(64)
         loss = (predictor.sequence(s[:, :-1], c) - s[:, 1:])[:, 1:].square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    s, c = coast(500)
+    s, c = tiny.coasting(500)
     error = (predictor.sequence(s[:, :-1], c) - s[:, 1:])[:, 1:].detach().square().mean()
     assert float(error / (s[:, 2:] - s[:, 1:-1]).square().mean()) < 0.3

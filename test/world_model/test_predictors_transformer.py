@@ -2,6 +2,7 @@
 import math
 
 import pytest
+import tiny
 import torch
 
 from jepa_ros.world_model.predictors import build_predictor
@@ -124,16 +125,12 @@ def test_learns_the_speed_that_one_state_does_not_show():
     torch.manual_seed(0)
     predictor = build_predictor('transformer', 2, 1, 16, 1, dict(heads=2, window=2))
     optimiser = torch.optim.Adam(predictor.parameters(), 1e-2)
-
-    def coast(count):
-        start, speed = torch.randn(count, 1, 2), torch.randn(count, 1, 2)
-        return start + 0.5 * speed * torch.arange(5)[:, None], torch.zeros(count, 4, 1)
     for _ in range(150):
-        s, c = coast(64)
+        s, c = tiny.coasting(64)
         loss = (predictor.sequence(s[:, :-1], c) - s[:, 1:])[:, 1:].square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    s, c = coast(500)
+    s, c = tiny.coasting(500)
     error = (predictor.sequence(s[:, :-1], c) - s[:, 1:])[:, 1:].detach().square().mean()
     assert float(error / (s[:, 2:] - s[:, 1:-1]).square().mean()) < 0.3

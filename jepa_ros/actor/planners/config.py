@@ -1,6 +1,6 @@
 """Settings of Mode-2 for one level, as YAML and model cards say them (`planners:`, level 0 first)."""
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 import math
 from typing import Any, TYPE_CHECKING
 
@@ -99,6 +99,3 @@ class PlannerConfig:
 
     def _refuse(self, name: str, value: Any, problem: str) -> None:
         raise ConfigError(f'planner {self.method}: {name} is {value!r}: it {problem}')
-
-
-NAMES = tuple(field.name for field in fields(PlannerConfig))
