@@ -1,7 +1,9 @@
 """`jepa-ros goal`: gives the running agent a goal, shows how it is pursued, and says how it ended."""
+from collections.abc import Callable
 from pathlib import Path
 import sys
 import threading
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 import typer
@@ -77,29 +79,18 @@ def _image_message(path: Path):
 
 def _pursue(message, namespace: str) -> int:
     import rclpy
-    from rclpy.executors import SingleThreadedExecutor
 
     from jepa_ros.runtime.ros import init
+    from jepa_ros.runtime.spinner import Spinner
 
     namespace = full_namespace(namespace)
     init(args=[])
     node = rclpy.create_node('goal', namespace=namespace or None)
     client = _Client(node)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    ending = threading.Event()
-
-    def spin():
-        while not ending.is_set():
-            executor.spin_once(timeout_sec=0.1)
-    spinner = threading.Thread(target=spin, name='ros', daemon=True)
-    spinner.start()
     try:
-        return client.run(message)
+        with Spinner(node) as spinner:
+            return client.run(message, spinner.call)
     finally:
-        ending.set()
-        spinner.join()
-        executor.shutdown()
         client.destroy()
         node.destroy_node()
         rclpy.try_shutdown()
@@ -120,19 +111,20 @@ class _Client:
     def destroy(self) -> None:
         self._client.destroy()
 
-    def run(self, message) -> int:
-        """Send the goal and follow it; the node is spun by another thread."""
+    def run(self, message, call: Callable[[Callable], Any]) -> int:
+        """Send the goal and follow it; `call` calls a function in the thread that spins the node."""
         if not self._client.wait_for_server(timeout_sec=DISCOVERY_S):
             raise ConfigError(f'no agent answers on {self._node.get_namespace().rstrip("/")}/pursue_goal: start it '
                               'with jepa-ros up, or set ROS_DOMAIN_ID or --namespace to its own')
-        handle = self._wait(self._client.send_goal_async(message, self._on_feedback), 'the configurator')
+        asked = call(lambda: self._client.send_goal_async(message, self._on_feedback))
+        handle = self._wait(asked, 'the configurator')
         if not handle.accepted:
             raise ConfigError('the configurator did not accept the goal')
         try:
-            result = self._watch(handle)
+            result = self._watch(call(handle.get_result_async))
         except KeyboardInterrupt:
             cancelled = threading.Event()
-            handle.cancel_goal_async().add_done_callback(lambda _: cancelled.set())
+            call(handle.cancel_goal_async).add_done_callback(lambda _: cancelled.set())
             cancelled.wait(CANCEL_S)
             raise
         if result.error_code != result.NONE:
@@ -141,8 +133,7 @@ class _Client:
         typer.echo(f'goal {result.message}, distance to it in state space {result.energy:.3g}')
         return 0
 
-    def _watch(self, handle):
-        future = handle.get_result_async()
+    def _watch(self, future):
         future.add_done_callback(lambda _: self._news.set())
         columns = (TextColumn('pursuing'), BarColumn(), TextColumn('{task.fields[line]}'))
         with Progress(*columns, transient=True, disable=not sys.stdout.isatty()) as bar:

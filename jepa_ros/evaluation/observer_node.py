@@ -13,7 +13,6 @@ from nav_msgs.msg import Odometry
 import numpy as np
 import rclpy
 from rclpy.action import ActionClient
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
@@ -29,6 +28,7 @@ from jepa_ros.runtime.diagnostics import heartbeat_phase
 from jepa_ros.runtime.messages import tensor_array
 from jepa_ros.runtime.qos import HEARTBEATS, LATCHED
 from jepa_ros.runtime.ros import init
+from jepa_ros.runtime.spinner import Spinner
 from jepa_ros.srv import ResetWorld
 
 QUEUE = 50                  # messages a subscription may hold while this process is busy
@@ -54,7 +54,7 @@ class Observer:
         self._state_ns = 0                                  # stamp of the newest state, perception's answer
         self._pose: tuple[int, tuple[float, float]] = (0, (math.nan, math.nan))   # stamp, position
         self.collisions = 0                                 # since the last reset
-        self._ending = threading.Event()
+        self._ready: set[str] = set()                       # nodes that are active and, where they say so, ready
 
     def __enter__(self) -> 'Observer':
         init(args=[])
@@ -67,20 +67,16 @@ class Observer:
         listen(State, 'state', self._on_state, streams, raw=True)
         listen(UInt32, 'sim/collisions', self._on_collisions, LATCHED)
         listen(Configuration, 'configuration', self._on_configuration, LATCHED)
+        listen(DiagnosticStatus, 'heartbeat', self._on_heartbeat, HEARTBEATS)
         for topic, kind in HEARD.items():
             listen(kind, topic, self._keeper(topic), streams, raw=True)
         self._reset = self._node.create_client(ResetWorld, 'sim/reset')
         self._pursue = ActionClient(self._node, PursueGoal, 'pursue_goal')
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name='observer', daemon=True)
-        self._thread.start()
+        self._spinner = Spinner(self._node, self._tell_news).__enter__()
         return self
 
     def __exit__(self, *_error) -> None:
-        self._ending.set()
-        self._thread.join()
-        self._executor.shutdown()
+        self._spinner.__exit__()
         self._pursue.destroy()
         self._node.destroy_node()
         rclpy.try_shutdown()
@@ -98,16 +94,7 @@ class Observer:
     # ---- what a user does ----------------------------------------------------------------------------------------
     def wait_active(self, name: str, alive: Callable[[], None]) -> None:
         """Wait until the heartbeat of a node says that it is active and, where it says so, ready."""
-        ready = threading.Event()
-
-        def hear(status: DiagnosticStatus) -> None:
-            said = {pair.key: pair.value for pair in status.values}
-            if status.name.rsplit('/', 1)[-1] == name and heartbeat_phase(status) == 'active' \
-                    and said.get('ready', 'true') == 'true':
-                ready.set()
-        subscription = self._node.create_subscription(DiagnosticStatus, 'heartbeat', hear, HEARTBEATS)
-        self.wait(ready.is_set, f'{name} does not become active', alive)
-        self._node.destroy_subscription(subscription)
+        self.wait(lambda: name in self._ready, f'{name} does not become active', alive)
 
     def place(self, values: dict[str, float], seed: int, alive: Callable[[], None]) -> None:
         """Put the world into a state and wait until the agent has seen it. Raises ConfigError when that fails."""
@@ -117,7 +104,8 @@ class Observer:
             if time.monotonic() > until:
                 raise ConfigError('the simulator does not serve sim/reset')
         request = ResetWorld.Request(seed=seed, names=list(values), values=[float(v) for v in values.values()])
-        answer = self.result(self._reset.call_async(request), 'the simulator did not answer a reset', alive)
+        asked = self._spinner.call(lambda: self._reset.call_async(request))
+        answer = self.result(asked, 'the simulator did not answer a reset', alive)
         if not answer.success:
             raise ConfigError(f'the simulator refused a reset: {answer.message}')
         self.collisions = 0
@@ -143,12 +131,13 @@ class Observer:
         while future is None or not future.done():
             # a server that was killed still counts as there for a while, and takes the first request with it
             if time.monotonic() - sent_s > AGAIN_S:
-                sent_s, future = time.monotonic(), self._pursue.send_goal_async(goal)
+                sent_s = time.monotonic()
+                future = self._spinner.call(lambda: self._pursue.send_goal_async(goal))
             self._pause(alive, until_s, f'the configurator did not answer (waited {ANSWER_S:.0f} s)')
         handle = future.result()
         if not handle.accepted:
             raise ConfigError('the configurator did not accept a goal')
-        return handle.get_result_async()
+        return self._spinner.call(handle.get_result_async)
 
     def result(self, future, line: str, alive: Callable[[], None]):
         """Wait for a future. Raises ConfigError with `line` when it takes too long."""
@@ -173,11 +162,14 @@ class Observer:
             self._news.wait(0.1)
 
     # ---- what an observer hears ----------------------------------------------------------------------------------
-    def _spin(self) -> None:
-        while not self._ending.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
-            with self._news:
-                self._news.notify_all()
+    def _tell_news(self) -> None:
+        with self._news:
+            self._news.notify_all()
+
+    def _on_heartbeat(self, status: DiagnosticStatus) -> None:
+        said = {pair.key: pair.value for pair in status.values}
+        if heartbeat_phase(status) == 'active' and said.get('ready', 'true') == 'true':
+            self._ready.add(status.name.rsplit('/', 1)[-1])
 
     def _on_image(self, raw: bytes, info: dict) -> None:
         self._image = raw

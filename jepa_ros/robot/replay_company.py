@@ -12,6 +12,7 @@ from .ros_types import message_class
 
 ANSWER_S = 0.5      # wall time after which a tick counts as not answered, and the replay goes on
 ANSWERER_WAIT_S = 3.0   # to find who answers; discovery takes so long on a busy machine
+UNNAMED = 'unnamed'
 NAME_WAIT_S = 0.5   # the name of a node follows its topics by some milliseconds
 # Nodes that hear commands without moving anything. Whoever else listens on a command topic may be a robot.
 NO_ROBOTS = frozenset({'recorder', 'rosbag2_recorder', 'world_model', 'perception', 'foxglove_bridge'})
@@ -35,7 +36,7 @@ def refuse_company(node, routes: Iterable[Route], armed: bool, spin_until: SpinU
         return [entry for entry in (*rivals, *listeners) if entry[2]]
     spin_until(found, wait_s)
     if found():
-        spin_until(lambda: 'unnamed' not in str(found()), NAME_WAIT_S)
+        spin_until(lambda: UNNAMED not in str(found()), NAME_WAIT_S)
     for what, topic, names in found():
         if what == 'publish':
             raise ConfigError(f'domain {node.context.get_domain_id()} already has a publisher of {topic}: {names}; end '
@@ -51,7 +52,7 @@ def robots(node, topic: str) -> str:
 
 def _names(ends) -> str:
     names = {f'{end.node_namespace.rstrip("/")}/{end.node_name}' for end in ends}
-    return ', '.join(sorted('unnamed' if 'UNKNOWN' in name else name for name in names))
+    return ', '.join(sorted(UNNAMED if 'UNKNOWN' in name else name for name in names))
 
 
 class CommandGuard:
@@ -60,6 +61,15 @@ class CommandGuard:
     def __init__(self, node, say: Callable[[str, str], None]):
         self._node, self._say = node, say
         self._robots: dict[str, str] = {}     # topic -> names
+        self._unnamed_s: dict[str, float] = {}     # topic -> since when one of its listeners has no name
+
+    def undecided(self, topic: str) -> bool:
+        """True while the name of a new listener is under way: the next command waits for it."""
+        if UNNAMED not in robots(self._node, topic):
+            self._unnamed_s.pop(topic, None)
+            return False
+        now_s = time.monotonic()
+        return now_s - self._unnamed_s.setdefault(topic, now_s) < NAME_WAIT_S
 
     def held(self, topic: str) -> bool:
         """True when a command must not be sent now."""

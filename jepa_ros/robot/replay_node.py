@@ -216,7 +216,7 @@ class ReplayNode(Node):
         while not self.stopping:
             now_s = time.monotonic()
             wait_s = self._transport.wait_s(item, now_s)
-            if wait_s <= 0 and not self.ready(item):
+            if wait_s <= 0 and not (self.ready(item) and self._is_clear(item)):
                 self._transport.stall(item, now_s)
                 wait_s = STALL_S
             if now_s >= self._next_tell_s:
@@ -231,6 +231,10 @@ class ReplayNode(Node):
             if wait_s <= 0:
                 return not self.stopping
         return False
+
+    def _is_clear(self, item: Item) -> bool:
+        route = self._outlets[item.topic][0]
+        return not (route.command and self.params.with_commands and self._guard.undecided(route.name))
 
     def _publish(self, item: Item) -> None:
         route, publisher = self._outlets[item.topic]
