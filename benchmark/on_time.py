@@ -87,6 +87,8 @@ def load(options: argparse.Namespace) -> list[dict]:
     unreported = [ms for ms, decision in late if 'late' not in decision.degradation]
     kinds = Counter(decision.degradation.split(';')[0] or 'whole' for _, decision in ticks)
     Console().print('decisions under load: ' + ', '.join(f'{kind} {n}' for kind, n in kinds.most_common(8)))
+    misses = [f'{n}: {ms:.1f} ms ({decision.degradation})' for n, (ms, decision) in enumerate(ticks) if ms > BUDGET_MS]
+    Console().print('missed ticks: ' + (', '.join(misses) or 'none'))
     latencies = [ms for ms, _ in ticks]
     return [row('load_ticks', len(ticks), 'ticks'), row('load_plan_p50_ms', percentile(latencies, 50), 'ms'),
             row('load_plan_p99_ms', percentile(latencies, 99), 'ms'),
@@ -98,8 +100,9 @@ def load(options: argparse.Namespace) -> list[dict]:
 def _real_time(options: argparse.Namespace):
     """(milliseconds from the state to its decision, the decision) of every tick, at the robot's rate."""
     agent, world = closed_loop.load(closed_loop.Settings(options.model, WORLD))
-    decided: queue.Queue[Decision] = queue.Queue()
-    thread = PlanningThread(agent.actor, lambda settings, job, decision: decided.put(decision), print)
+    decided: queue.Queue[tuple[float, Decision]] = queue.Queue()
+    thread = PlanningThread(agent.actor, lambda settings, job, decision: decided.put((time.perf_counter(), decision)),
+                            print)
     period_s, ends, number = agent.contract.control_period_s, time.monotonic() + 60 * options.minutes, 0
     pairs = start_goal_pairs(world, 200, 901)
     while time.monotonic() < ends:
@@ -114,8 +117,8 @@ def _real_time(options: argparse.Namespace):
             state = agent.perception.observe(closed_loop.percept(agent, world.image()))
             began = time.perf_counter()
             thread.submit(Job(state, 0, time.time(), action, 0.0))
-            decision = decided.get(timeout=10)
-            yield (time.perf_counter() - began) * 1e3, decision
+            ended, decision = decided.get(timeout=10)
+            yield (ended - began) * 1e3, decision
             action = decision.action
             world.step(action, period_s)
             next_tick += period_s

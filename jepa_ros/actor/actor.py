@@ -9,7 +9,7 @@ from torch import Tensor
 from jepa_ros.actor.decision import Decision, PLANNED, REACTIVE
 from jepa_ros.actor.hierarchy import Hierarchy, HierarchyPlan
 from jepa_ros.actor.impasse import Impasse, way_out
-from jepa_ros.actor.pace import ladder, Pace
+from jepa_ros.actor.pace import ladder, Pace, Tick
 from jepa_ros.actor.past import Past
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
@@ -47,7 +47,6 @@ class Actor:
         """Forget the warm start and start the random sequence again: same seed, same plans."""
         self._forget()
         self._generator = torch.Generator(self._world.device).manual_seed(self._seed)
-        self.pace.reset()
         self._impasse = Impasse()
         self._past = Past(self._world)
         self._way_out: Tensor | None = None     # (n, A) in −1…1, what is left of a way out of an impasse
@@ -100,41 +99,47 @@ class Actor:
                     self.pace.calibrate(number, (time.perf_counter() - began) * 1e3)
 
     @torch.inference_mode()
-    def act(self, state: EncodedState, previous_action: np.ndarray | None = None, delay_s: float = 0.0) -> Decision:
-        """Decide from the newest state. `delay_s`: how long until the action takes effect, bridged by prediction."""
-        began = time.perf_counter()
+    def act(self, state: EncodedState, previous_action: np.ndarray | None = None, delay_s: float = 0.0,
+            since_s: float | None = None) -> Decision:
+        """Decide from the newest state. `delay_s`: how long until the action takes effect, bridged by prediction.
+
+        since_s: `time.perf_counter()` when the state was there, from which the budget counts; None: now.
+        """
         if self._settings is None:
             raise ConfigError('the actor has no goal: configure it first')
         settings, mode, budget_ms = self._settings
+        tick = Tick(budget_ms, time.perf_counter() if since_s is None else since_s)
         levels = [level.to(self._world.device) for level in state.levels]
         memory = self._past.see(levels[0], previous_action)
         s = self._past.at_effect(levels[0], previous_action, delay_s, memory)
         if mode == 'reactive':
-            return self._react(s, settings, memory, began, budget_ms, '')
-        rung = self.pace.choose(budget_ms)
+            return self._react(s, settings, memory, tick, '')
+        deadline = self.pace.deadline(tick)
+        rung = self.pace.choose((deadline - time.perf_counter()) * 1e3)
         if rung is None and mode == 'auto':
             least_ms = self.pace.expected_ms(len(self._rungs) - 1)
             self.pace.rested()
             self._last = None       # its age counts ticks
-            return self._react(s, settings, memory, began, budget_ms,
+            return self._react(s, settings, memory, tick,
                                f'quickest plan takes {least_ms:.1f} ms, budget is {budget_ms:.1f} ms: Mode-1')
         if self._way_out is not None and bool(torch.isfinite(s).all()):
-            return self._leave(s, settings, memory, began, budget_ms)
+            return self._leave(s, settings, memory, tick)
         rung = len(self._rungs) - 1 if rung is None else rung
-        rung, plan = self._plan_in_memory(rung, [s, *levels[1:]], settings, previous_action, memory,
-                                          began + budget_ms / 1e3)
+        rung, plan = self._plan_in_memory(rung, [s, *levels[1:]], settings, previous_action, memory, deadline)
         if not plan.sound:
             self._forget()
-            self.pace.took(rung, (time.perf_counter() - began) * 1e3)
+            self.pace.took(rung, tick.thought_ms)
             why = 'every plan was refused (energy not finite)' if not torch.isfinite(plan.searches[0].energy[0]) else \
                 'every plan breaks a guardrail'
-            return self._react(s, settings, memory, began, budget_ms, f'{why}: Mode-1')
+            return self._react(s, settings, memory, tick, f'{why}: Mode-1')
         if plan.ages[-1] == 0 and self._impasse.stuck(float(plan.searches[-1].energy[0])):
             steps = self._rungs[0].configs[0].horizon * self._impasse.leave()
             self._way_out = way_out(s, self._world.model.levels[0].rollout, len(self._world.action_names), steps,
                                     self._generator)
-            return self._leave(s, settings, memory, began, budget_ms)
-        return self._decision(rung, plan, began, budget_ms)
+            return self._leave(s, settings, memory, tick)
+        decision = self._decision(rung, plan, tick)
+        self.pace.ended((time.perf_counter() - deadline) * 1e3)
+        return decision
 
     def _plan_in_memory(self, rung: int, *inputs) -> tuple[int, HierarchyPlan]:
         """The plan, and the rung it was made on: where memory does not suffice, a cheaper one from now on."""
@@ -147,8 +152,7 @@ class Actor:
                 rung += 1
                 self.pace.start_at(rung)
 
-    def _leave(self, s: Tensor, settings: CostSettings, memory: Memory | None, began: float,
-               budget_ms: float) -> Decision:
+    def _leave(self, s: Tensor, settings: CostSettings, memory: Memory | None, tick: Tick) -> Decision:
         """One step of the way out of an impasse; after the last one planning starts afresh."""
         ahead, left = self._way_out, self._way_out[1:]
         self._way_out = left if len(left) else None
@@ -157,10 +161,10 @@ class Actor:
         if self._hierarchies[0].violation(s, settings, ahead, memory, self._generator) > 0:
             self._way_out = None
             self._forget()
-            return self._react(s, settings, memory, began, budget_ms, 'the way out of an impasse breaks a guardrail')
+            return self._react(s, settings, memory, tick, 'the way out of an impasse breaks a guardrail')
         actions = self._world.unscale_actions(ahead)
-        return Decision(actions[0], PLANNED, actions, latency_ms=(time.perf_counter() - began) * 1e3,
-                        budget_ms=budget_ms, degradation='impasse: plans make no progress, exploring a way out')
+        return Decision(actions[0], PLANNED, actions, latency_ms=tick.latency_ms, budget_ms=tick.budget_ms,
+                        degradation='impasse: plans make no progress, exploring a way out')
 
     def _plan(self, rung: int, levels: list[Tensor], settings: CostSettings, previous_action: np.ndarray | None,
               memory: Memory | None, deadline: float) -> HierarchyPlan:
@@ -181,27 +185,27 @@ class Actor:
         self._last = settings, rung, plan
         return plan
 
-    def _decision(self, rung: int, plan: HierarchyPlan, began: float, budget_ms: float) -> Decision:
+    def _decision(self, rung: int, plan: HierarchyPlan, tick: Tick) -> Decision:
         actions = self._world.unscale_actions(plan.searches[0].actions[0])
         configs = self._rungs[rung].configs
         done = [search.iterations for search in plan.searches]
-        latency_ms = (time.perf_counter() - began) * 1e3
         asked = sum(c.iterations for c in configs)
         if not any(plan.ages):      # a plan of which levels were kept says nothing about whole ones
             # of one that was cut short, what it would have taken
-            self.pace.took(rung, latency_ms * (asked / sum(done) if plan.deadline_hit else 1))
+            self.pace.took(rung, tick.thought_ms * (asked / sum(done) if plan.deadline_hit else 1))
         short = [self._rungs[rung].given_up] if rung else []
         if plan.deadline_hit:
             short += [f'level {i}: {n} of {c.iterations} iterations' for i, (n, c) in enumerate(zip(done, configs))
                       if n < c.iterations]
-        if latency_ms > budget_ms:
-            short.append(f'{latency_ms - budget_ms:.1f} ms late')
+        latency_ms = tick.latency_ms
+        if latency_ms > tick.budget_ms:
+            short.append(f'{latency_ms - tick.budget_ms:.1f} ms late')
         return Decision(
             actions[0], PLANNED, actions, [s[0].clone() for s in plan.states[1:]],
             [x.actions[0].clone() for x in plan.searches[1:]], [float(x.energy[0]) for x in plan.searches],
-            [c.samples for c in configs], done, latency_ms, budget_ms, plan.deadline_hit, '; '.join(short))
+            [c.samples for c in configs], done, latency_ms, tick.budget_ms, plan.deadline_hit, '; '.join(short))
 
-    def _react(self, s: Tensor, settings: CostSettings, memory: Memory | None, began: float, budget_ms: float,
+    def _react(self, s: Tensor, settings: CostSettings, memory: Memory | None, tick: Tick,
                reason: str) -> Decision:
         """Mode-1; where it cannot act, or breaks a guardrail, the only safe reflex is to stand still."""
         why = 'no policy for this goal' if self._policy is None or settings.goal_state is None else \
@@ -215,8 +219,8 @@ class Actor:
             reason = f'{reason}; {why}: standing still'.removeprefix('; ')
         else:
             actions = self._world.unscale_actions(chunk)
-        latency_ms = (time.perf_counter() - began) * 1e3
-        return Decision(actions[0], REACTIVE, actions, latency_ms=latency_ms, budget_ms=budget_ms, degradation=reason)
+        return Decision(actions[0], REACTIVE, actions, latency_ms=tick.latency_ms, budget_ms=tick.budget_ms,
+                        degradation=reason)
 
 
 def _of_length(actions: Tensor, horizon: int) -> Tensor:

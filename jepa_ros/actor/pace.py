@@ -4,7 +4,8 @@ A ladder of ever cheaper planners: fewer samples, then one iteration, then a sho
 Mode-1. `Pace` knows what each rung took, and how much slower than that the machine is at present.
 """
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+import time
 
 from jepa_ros.actor.planners import PlannerConfig
 
@@ -15,6 +16,9 @@ KEEP_WHEN_SLOWER = 0.5  # of the old slowness, when a plan took longer than expe
 KEEP_WHEN_QUICKER = 0.9  # when it took less: a busy machine is busy for a while
 QUICKEST = 0.5          # of the calibrated time, the least that a rest makes it expect
 FORGET = 0.97           # per tick without a plan: after a while Mode-2 is tried again
+LEAST_RESERVE, MOST_RESERVE = 0.1, 0.5     # of the budget
+RESERVE_MARGIN = 1.5    # of what once came too late
+RESERVE_FALLS = 0.999   # per tick: it is expected for a while (half of it after 70 s at 10 Hz)
 # These methods refuse fewer samples, or iterations, than their choices need.
 WHOLE = ('beam', 'exhaustive')
 
@@ -61,16 +65,37 @@ def _given_up(full: Sequence[PlannerConfig], configs: Sequence[PlannerConfig]) -
     return ', '.join(parts + ['not refined together'] * (all_of('joint')[0] < all_of('joint')[1]))
 
 
+@dataclass(frozen=True)
+class Tick:
+    """The clock of one decision; times are those of `time.perf_counter()`."""
+
+    budget_ms: float
+    since_s: float          # when the state was there: the budget counts from then
+    began_s: float = field(default_factory=time.perf_counter)   # when thinking about it began
+
+    @property
+    def latency_ms(self) -> float:
+        """How long ago the state was there."""
+        return (time.perf_counter() - self.since_s) * 1e3
+
+    @property
+    def thought_ms(self) -> float:
+        """How long ago thinking began."""
+        return (time.perf_counter() - self.began_s) * 1e3
+
+
 class Pace:
     """Chooses a rung for a budget from what plans took. What is not known is tried: ignorance must not end Mode-2.
 
-    Slowness is relative to the calibration, and below 1 where the machine was busy then.
+    Slowness is relative to the calibration, and below 1 where the machine was busy then. A busy machine also takes the
+    processor away for some milliseconds, at any moment: `reserve_ms` is kept free of the budget for that.
     """
 
     def __init__(self, rungs: int):
         self._usual_ms: list[float | None] = [None] * rungs
         self._slowness = 1.0
         self._first = 0
+        self.reserve_ms = 0.0
 
     def start_at(self, rung: int) -> None:
         """Never choose a dearer rung again: there was too little memory for it."""
@@ -86,10 +111,19 @@ class Pace:
         usual = self._usual_ms[rung]
         return 0.0 if usual is None else usual * self._slowness
 
+    def deadline(self, tick: Tick) -> float:
+        """`time.perf_counter()` at which a search should end, so that the decision is there in time."""
+        reserve_ms = min(max(self.reserve_ms, LEAST_RESERVE * tick.budget_ms), MOST_RESERVE * tick.budget_ms)
+        return tick.since_s + (tick.budget_ms - reserve_ms) / 1e3
+
+    def ended(self, over_ms: float) -> None:
+        """A decision was there so long after the deadline of its search; negative: before it."""
+        self.reserve_ms = max(RESERVE_FALLS * self.reserve_ms, RESERVE_MARGIN * over_ms)
+
     def choose(self, budget_ms: float) -> int | None:
         """The first rung that fits; None when none does."""
         rungs = range(self._first, len(self._usual_ms))
-        return next((r for r in rungs if self.expected_ms(r) * MARGIN <= budget_ms), None)
+        return next((r for r in rungs if self._usual_ms[r] is None or self.expected_ms(r) * MARGIN <= budget_ms), None)
 
     def took(self, rung: int, ms: float) -> None:
         """A plan of that rung was made, all its iterations done."""
@@ -104,7 +138,3 @@ class Pace:
     def rested(self) -> None:
         """A tick went by without Mode-2."""
         self._slowness = max(QUICKEST, self._slowness * FORGET)
-
-    def reset(self) -> None:
-        """The machine may be as it was at the calibration; what rungs take is kept."""
-        self._slowness = 1.0

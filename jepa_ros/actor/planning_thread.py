@@ -34,7 +34,7 @@ class Job:
     sent_s: float
     previous_action: np.ndarray | None
     delay_s: float
-    since_s: float = field(default_factory=time.monotonic)      # when it was there to be planned for
+    since_s: float = field(default_factory=time.perf_counter)      # when it was there to be planned for
 
 
 class PlanningThread:
@@ -100,7 +100,7 @@ class PlanningThread:
                     self._actor.reset()
                 apply(self._actor, settings)
                 self._applied = settings
-            return self._actor.act(job.state, previous_action=job.previous_action, delay_s=job.delay_s)
+            return self._actor.act(job.state, job.previous_action, job.delay_s, job.since_s)
         except Exception as error:  # the robot is moving: whatever broke the plan, Mode-1 takes over and it is said
             self._applied = None
             reason = f'planner failed ({type(error).__name__}: {error})'
@@ -119,7 +119,7 @@ class PlanningThread:
 
 def _timed(decision, budget_ms: float, job: Job):
     """The decision, which says how late it is: its own clock knows nothing of what it waited for."""
-    late_ms = (time.monotonic() - job.since_s) * 1e3 - budget_ms
+    late_ms = (time.perf_counter() - job.since_s) * 1e3 - budget_ms
     if late_ms <= 0 or ' ms late' in decision.degradation:
         return decision
     return replace(decision, degradation=f'{decision.degradation}; {late_ms:.1f} ms late'.removeprefix('; '))

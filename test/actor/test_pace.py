@@ -1,4 +1,6 @@
 """How much of Mode-2 fits into the budget."""
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 from planner_problems import generator, quadratic, solve, with_choices
@@ -6,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from jepa_ros.actor.pace import ladder, LEAST_HORIZON, LEAST_SAMPLES, MARGIN, Pace
+from jepa_ros.actor.pace import ladder, LEAST_HORIZON, LEAST_SAMPLES, MARGIN, Pace, RESERVE_MARGIN, Tick
 from jepa_ros.actor.planners import PlannerConfig, PLANNERS
 
 CONFIG = PlannerConfig(samples=64, iterations=3, horizon=8, elites=20)
@@ -144,8 +146,34 @@ def test_after_ticks_without_a_plan_mode_2_is_tried_again():
     assert waited > 10 and pace.choose(50) == 1
 
 
-def test_a_reset_forgets_that_the_machine_was_slow_but_not_what_rungs_take():
-    pace = paced(40, 20)
-    pace.took(0, 400)
-    pace.reset()
-    assert (pace.choose(50), pace.choose(30)) == (0, 1)
+def left_ms(pace: Pace, budget_ms: float) -> float:
+    """What a search may take."""
+    return (pace.deadline(Tick(budget_ms, since_s=100.0)) - 100.0) * 1e3
+
+
+def test_a_search_ends_a_tenth_of_the_budget_early_though_nothing_was_ever_late():
+    pace = paced(40)
+    pace.ended(-12.0)
+    assert left_ms(pace, 30) == pytest.approx(27)
+
+
+def test_once_too_late_searches_end_earlier_for_a_while():
+    pace = paced(40)
+    pace.ended(6.0)
+    assert left_ms(pace, 30) == pytest.approx(30 - 6 * RESERVE_MARGIN)
+    after = []
+    for _ in range(3000):
+        pace.ended(-1.0)
+        after.append(left_ms(pace, 30))
+    assert after == sorted(after) and after[500] < 26 and after[-1] == pytest.approx(27)
+
+
+def test_the_reserve_takes_half_of_the_budget_at_most():
+    pace = paced(40)
+    pace.ended(500.0)
+    assert left_ms(pace, 30) == pytest.approx(15)
+
+
+def test_the_budget_counts_from_when_the_state_was_there():
+    tick = Tick(30.0, since_s=time.perf_counter() - 1.0)
+    assert tick.latency_ms >= 1000 and tick.thought_ms < 1000

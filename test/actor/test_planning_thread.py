@@ -1,6 +1,7 @@
 """The actor's thread: newest state first, and Mode-1 where a plan breaks or does not end."""
 from dataclasses import replace
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -122,3 +123,11 @@ def test_mode_1_acts_at_once_and_gives_the_reason(agent):
 def test_mode_1_has_no_answer_to_a_goal_in_readouts(agent):
     goal = Goal(readouts={'x_m': 1.0})
     assert react(agent.new_actor(), settings(agent, goal=goal), job(agent, 1), 'late') is None
+
+
+def test_what_a_state_waited_for_the_thread_counts_as_latency(agent, bench):
+    b = bench(agent.new_actor())
+    b.thread.configure(settings(agent, budget_ms=20_000.0))
+    b.thread.submit(replace(job(agent, 1), since_s=time.perf_counter() - 5.0))
+    assert b.news.acquire(timeout=10)
+    assert b.delivered[0][1].latency_ms > 5000
