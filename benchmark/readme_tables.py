@@ -192,6 +192,8 @@ def planning() -> str:
         success = values[f'two_rooms_success{name or "_without_budget"}']
         lines.append((f'agent two_rooms, {budget} budget: p99, goals reached',
                       f'{values[f"two_rooms_plan_p99_ms_cpu{name}"]:.1f} ms, {success:.0%}'))
+    missed = f'{values["load_deadline_misses"]:.2%}, {values["load_misses_unreported"]} of them not said'
+    lines.append((f'{values["load_ticks"]:,} decisions with a busy process on every core, 30 ms budget: late', missed))
     return markdown(['two CPU cores', ''], lines)
 
 

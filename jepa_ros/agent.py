@@ -125,7 +125,8 @@ class Agent:
 
     def new_actor(self) -> Actor:
         """A further actor over the same weights, with settings of its own."""
-        return Actor(self.world_model, self.cost, self.card.planner_settings(), self.networks.policy)
+        return Actor(self.world_model, self.cost, self.card.planner_settings(), self.networks.policy,
+                     goal_tolerance=self.card.goal_tolerance)
 
     def warm_up(self) -> None:
         """Run every organ once, so that the first tick is as quick as the others. Leaves no trace in them."""

@@ -14,6 +14,7 @@ from jepa_ros.actor.past import Past
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.cost import Cost, CostSettings, Goal, Region
+from jepa_ros.energy.distance import squared
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.perception import EncodedState
 from jepa_ros.world_model.predictors import Memory
@@ -25,15 +26,17 @@ MODES = ('auto', 'reactive', 'planned')
 # A goal in which standing still costs this many times the usual error is not one that the model knows. Goals of the
 # shipped agent stay below 2, noise, a covered or overexposed lens and inverted images lie between 2.4 and 280.
 UNFAMILIAR = 4.0
-CALIBRATIONS = 3    # plans of each rung that are timed before the robot moves
+CALIBRATIONS = 3    # plans of each rung that are timed before the robot moves …
+CALIBRATION_S = 2.0     # … fewer of a large model: no further round begins after so long
 
 
 class Actor:
     """Acts for one robot. `configure` may be called from another thread than `act`: settings change as a whole."""
 
     def __init__(self, world_model: WorldModel, cost: Cost, configs: Sequence[PlannerConfig],
-                 policy: Policy | None = None, seed: int = 0):
-        self._world, self._cost, self._policy = world_model, cost, policy
+                 policy: Policy | None = None, seed: int = 0, goal_tolerance: float = 0.0):
+        """goal_tolerance: squared distance from a goal state within which the robot is there."""
+        self._world, self._cost, self._policy, self._tolerance = world_model, cost, policy, goal_tolerance
         self._rungs = ladder(configs)
         self._hierarchies = [Hierarchy(world_model.model, cost, rung.configs, world_model.max_change)
                              for rung in self._rungs]
@@ -91,7 +94,10 @@ class Actor:
         levels = [level.to(self._world.device)[None] for level in state.levels[:self._world.levels]]
         settings = self._cost.make_settings(Goal(levels=tuple(level[0] for level in levels)), None)
         generator = torch.Generator(self._world.device).manual_seed(self._seed)
-        for _ in range(CALIBRATIONS):
+        until_s = time.perf_counter() + CALIBRATION_S
+        for done in range(CALIBRATIONS):
+            if done and time.perf_counter() > until_s:
+                return
             for number, hierarchy in enumerate(self._hierarchies):
                 began = time.perf_counter()
                 plan = hierarchy.plan(levels, settings, generator=generator)
@@ -132,7 +138,8 @@ class Actor:
             why = 'every plan was refused (energy not finite)' if not torch.isfinite(plan.searches[0].energy[0]) else \
                 'every plan breaks a guardrail'
             return self._react(s, settings, memory, tick, f'{why}: Mode-1')
-        if plan.ages[-1] == 0 and self._impasse.stuck(float(plan.searches[-1].energy[0])):
+        if plan.ages[-1] == 0 and not self._there(s, settings) and self._impasse.stuck(
+                float(plan.searches[-1].energy[0])):
             steps = self._rungs[0].configs[0].horizon * self._impasse.leave()
             self._way_out = way_out(s, self._world.model.levels[0].rollout, len(self._world.action_names), steps,
                                     self._generator)
@@ -140,6 +147,10 @@ class Actor:
         decision = self._decision(rung, plan, tick)
         self.pace.ended((time.perf_counter() - deadline) * 1e3)
         return decision
+
+    def _there(self, s: Tensor, settings: CostSettings) -> bool:
+        """Who is at the goal makes no progress, and need not."""
+        return settings.goal_state is not None and bool(squared(s, settings.goal_state) <= self._tolerance)
 
     def _plan_in_memory(self, rung: int, *inputs) -> tuple[int, HierarchyPlan]:
         """The plan, and the rung it was made on: where memory does not suffice, a cheaper one from now on."""

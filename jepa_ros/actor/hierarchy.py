@@ -13,6 +13,7 @@ import time
 import torch
 from torch import Tensor
 
+from jepa_ros.actor.coarse import CoarseToFine
 from jepa_ros.actor.joint import refine
 from jepa_ros.actor.level_energy import LevelEnergy
 from jepa_ros.actor.planners import Planner, PlannerConfig, PLANNERS, Search, SearchSpace
@@ -21,6 +22,7 @@ from jepa_ros.cost.cost import Cost, CostSettings
 from jepa_ros.cost.intrinsic import Bounds
 from jepa_ros.energy.distance import squared
 from jepa_ros.world_model.hjepa import HJEPA
+from jepa_ros.world_model.numerics import Numerics
 from jepa_ros.world_model.predictors import Memory
 
 # Share of the remaining budget a level may use before it must leave the rest to those below.
@@ -94,8 +96,8 @@ class Hierarchy:
             if last is not None and self._keeps(level, s, last, levels):
                 levels.append((last.searches[level], last.states[level], last.ages[level] + 1))
             else:
-                search = self.planners[level].plan(
-                    problem, self._spaces[level], len(s[level]), warm_starts[level] if warm_starts else None,
+                search = self._search(
+                    problem, len(s[level]), warm_starts[level] if warm_starts else None,
                     proposals if level == 0 else None, generator, self._level_deadline(level, deadline),
                     previous_action if level == 0 else None)
                 levels.append((search, problem.rollout(search.actions[:, None])[:, 0], 0))
@@ -111,6 +113,15 @@ class Hierarchy:
         gaps = tuple(self._gap(level, s, subgoal) if ages[level] == 0 else last.gaps[level - 1]
                      for level, subgoal in enumerate(subgoals, 1))
         return HierarchyPlan(searches, states, subgoals, gaps, ages)
+
+    def _search(self, problem: LevelEnergy, *how) -> Search:
+        """The plan of one level; `how` as in `Planner.plan`."""
+        planner, space = self.planners[problem.level], self._spaces[problem.level]
+        low = Numerics(planner.config.precision)
+        if self._gradients or problem.scenarios or low.dtype(problem.s.device) == torch.float32:
+            return planner.plan(problem, space, *how)
+        energy = CoarseToFine(replace(problem, numerics=low), problem, planner.config.iterations)
+        return energy.judged(planner.plan(energy, space, *how))
 
     def violation(self, s: Tensor, settings: CostSettings, actions: Tensor, memory: Memory | None = None,
                   generator: torch.Generator | None = None) -> float:

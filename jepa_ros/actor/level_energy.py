@@ -9,6 +9,7 @@ from jepa_ros.actor.risk import chance_violation, measure, Scenarios
 from jepa_ros.cost.cost import Cost, CostSettings
 from jepa_ros.energy.distance import squared
 from jepa_ros.world_model.hjepa import HJEPA
+from jepa_ros.world_model.numerics import EXACT, Numerics
 from jepa_ros.world_model.predictors import expand_memory, Memory
 
 # How much deeper, in radii, a way out of a forbidden region may lead: readouts are not exact to the last digit.
@@ -32,6 +33,7 @@ class LevelEnergy:
     previous_action: Tensor | None = None   # (A,), level 0 only
     memory: Memory | None = None            # what the predictor remembers, level 0 only
     scenarios: Scenarios | None = None
+    numerics: Numerics = EXACT              # of rollouts
 
     def __call__(self, candidates: Tensor) -> Evaluation:
         """Candidates (B, N, H, A) -> energies and violations, each (B, N)."""
@@ -53,7 +55,8 @@ class LevelEnergy:
         """Most probable states (B, N, H, D_l) of candidates (B, N, H, A)."""
         count = candidates.shape[1]
         return self.model.levels[self.level].rollout(
-            self.s[:, None].expand(-1, count, -1), candidates, memory=expand_memory(self.memory, count))
+            self.s[:, None].expand(-1, count, -1), candidates, memory=expand_memory(self.memory, count),
+            numerics=self.numerics)
 
     def of(self, states: Tensor, candidates: Tensor) -> Evaluation:
         """Of rollouts (B, N, H, D_l) under candidates (B, N, H, A)."""

@@ -13,6 +13,7 @@ from ..runtime.diagnostics import ERROR, WARN
 from ..runtime.messages import (
     action_message,
     configured_goal,
+    configured_regions,
     configured_weights,
     encoded_state,
     plan_message,
@@ -78,7 +79,8 @@ class ActorNode(OrganNode):
             return
         settings = Settings(
             version=message.version, goal=configured_goal(message, self.agent.device),
-            weights=configured_weights(message), mode=MODES.get(message.mode, 'auto'),
+            weights=configured_weights(message), regions=configured_regions(message),
+            mode=MODES.get(message.mode, 'auto'),
             budget_ms=min(message.budget_ms or self.params.max_budget_ms, self.params.max_budget_ms))
         with self._lock:
             self._settings = settings

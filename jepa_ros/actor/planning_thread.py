@@ -23,6 +23,7 @@ class Settings:
     weights: dict[str, float]
     mode: str        # 'auto', 'reactive' or 'planned'
     budget_ms: float
+    regions: tuple = ()     # to keep out of
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def _timed(decision, budget_ms: float, job: Job):
 
 def apply(actor, settings: Settings) -> None:
     """Configure an actor."""
-    actor.configure(goal=settings.goal, weights=settings.weights, mode=settings.mode, budget_ms=settings.budget_ms)
+    actor.configure(goal=settings.goal, weights=settings.weights, mode=settings.mode, budget_ms=settings.budget_ms,
+                    regions=settings.regions)
 
 
 def react(actor, settings: Settings, job: Job, reason: str):

@@ -5,7 +5,7 @@ import math
 
 from jepa_ros.actor.actor import MODES
 from jepa_ros.configurator.tasks import DEFAULT_TASK, Task
-from jepa_ros.cost.cost import Cost, CostSettings, Goal
+from jepa_ros.cost.cost import Cost, CostSettings, Goal, Region
 from jepa_ros.cost.intrinsic import TERMS
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.perception import EncodedState
@@ -29,6 +29,7 @@ class Settings:
     budget_ms: float = 50.0
     timeout_s: float = 60.0
     modulation: dict[str, float] = field(default_factory=dict)
+    regions: tuple[Region, ...] = ()    # to keep out of
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Configurator:
         if not goal.levels and not goal.readouts:
             raise ConfigError('the goal is empty: give an image, readout values or a moment of a bag')
         task = self.tasks[name]
-        weights = self._cost.make_settings(goal, task.weights).weights
+        weights = self._cost.make_settings(goal, task.weights, task.regions).weights
         if task.mode == 'reactive' and not goal.levels:
             raise ConfigError(f'task {name!r} acts by reflex, which needs a goal image or a moment of a bag')
         if timeout_s and not (math.isfinite(timeout_s) and timeout_s > 0):
@@ -66,7 +67,7 @@ class Configurator:
         self._goal_settings = self._cost.make_settings(goal)
         self._began_s, self._first_energy = now_s, None
         self.settings = Settings(self.settings.version + 1, True, name, goal_id, goal, weights, task.mode,
-                                 task.budget_ms, timeout_s or task.timeout_s, task.modulation)
+                                 task.budget_ms, timeout_s or task.timeout_s, task.modulation, task.regions)
         return self.settings
 
     def reconfigure(self, weights: Mapping[str, float] | None = None, mode: str | None = None,

@@ -21,7 +21,7 @@ from ..errors import BagError, ConfigError, JepaRosError
 from ..robot.liveness import Organs
 from ..robot.ros_types import stamp_ns
 from ..runtime.diagnostics import heartbeat_phase
-from ..runtime.messages import encoded_state, fill_goal, mapping_fields, named
+from ..runtime.messages import encoded_state, fill_goal, fill_regions, mapping_fields, named
 from ..runtime.names import ORGANS
 from ..runtime.organ_node import OrganNode
 from ..runtime.parameters import Param
@@ -260,6 +260,7 @@ class ConfiguratorNode(OrganNode):
             message.weight_names, message.weights = mapping_fields(settings.weights)
             message.mode, message.budget_ms = MODES[settings.mode], float(settings.budget_ms)
             fill_goal(message, settings.goal)
+            fill_regions(message, settings.regions)
         self._configuration.publish(message)
         return message
 

@@ -5,9 +5,19 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from jepa_ros import paths
+from jepa_ros.cost.intrinsic import Region
 from jepa_ros.robot.yaml_errors import load_validated
 
 DEFAULT_TASK = 'reach'
+
+
+class Avoid(BaseModel):
+    """A region that no plan may enter, in the units of the readouts that span it; see `Region`."""
+
+    model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
+
+    centre: dict[str, float | str] = Field(min_length=1)
+    radius: float = Field(gt=0)
 
 
 class Task(BaseModel):
@@ -17,11 +27,17 @@ class Task(BaseModel):
 
     description: str = ''
     weights: dict[str, float] = Field(default_factory=dict)
+    avoid: list[Avoid] = Field(default_factory=list)
     mode: Literal['auto', 'reactive', 'planned'] = 'auto'
     budget_ms: float = Field(50.0, gt=0, le=10_000)
     timeout_s: float = Field(60.0, gt=0)
     success: float = Field(1.0, gt=0, description='share of the goal tolerance')
     modulation: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """What to keep out of, as the cost takes it."""
+        return tuple(Region(each.centre, each.radius) for each in self.avoid)
 
 
 def load_task(path: Path) -> Task:

@@ -11,6 +11,7 @@ from jepa_ros.srv import EvaluateEnergy
 from ..robot.ros_types import stamp_ns
 from ..runtime.messages import (
     configured_goal,
+    configured_regions,
     configured_weights,
     encoded_state,
     energy_message,
@@ -39,7 +40,8 @@ class CostNode(OrganNode):
         self.serve(EvaluateEnergy, 'evaluate_energy', self._on_evaluate)
 
     def _on_configuration(self, message: Configuration) -> None:
-        self.agent.cost.configure(goal=configured_goal(message, self.agent.device), weights=configured_weights(message))
+        self.agent.cost.configure(goal=configured_goal(message, self.agent.device), weights=configured_weights(message),
+                                  regions=configured_regions(message))
         self.health.figures['task'] = message.task
 
     def _on_state(self, message: State) -> None:

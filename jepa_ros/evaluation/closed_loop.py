@@ -114,7 +114,7 @@ def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings,
     agent.perception.reset()
     agent.actor.reset()
     agent.actor.configure(goal=configured.goal, weights=configured.weights, mode=settings.mode or configured.mode,
-                          budget_ms=settings.budget_ms)
+                          budget_ms=settings.budget_ms, regions=configured.regions)
     path, latencies, action = [world.pose], [], None
     reached_s, reactive, escaping, judged = None, 0, 0, False
     while True:

@@ -179,7 +179,7 @@ class _Drive:
             return
         configured = agent.configurator.start(self.shown.goal, settings.task, timeout_s, 0.0)
         agent.actor.configure(goal=configured.goal, weights=configured.weights, mode=mode or configured.mode,
-                              budget_ms=settings.budget_ms)
+                              budget_ms=settings.budget_ms, regions=configured.regions)
 
     def _judge(self, state, now_s: float) -> None:
         said = self.robot.succeeded

@@ -25,11 +25,9 @@ class CuriosityDriver(Driver):
 
     def _make_policy(self):
         """Novelty seen through the model of the checkpoint."""
-        import torch
-
         from ..actor.curiosity import Curiosity
-        torch.set_num_threads(self.params.torch_threads)
-        self._agent = AgentSource().get(self.params.model, self.params.robot, self.params.device)
+        p = self.params
+        self._agent = AgentSource().get(p.model, p.robot, p.device, threads=p.torch_threads)
         return Curiosity(self._agent.world_model, super()._make_policy().still(), self.params.seed,
                          self.params.candidates, self.params.horizon_s)
 

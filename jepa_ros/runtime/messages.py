@@ -10,7 +10,7 @@ from builtin_interfaces.msg import Time
 import numpy as np
 
 from ..errors import ContractError
-from ..msg import Action, Configuration, Energy, EnergyTerm, Plan, Prediction, State, Tensor
+from ..msg import Action, Configuration, Energy, EnergyTerm, Plan, Prediction, Region, State, Tensor
 
 DTYPES = ('float32', 'float64', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', 'uint32', 'uint64', 'bool')
 
@@ -107,6 +107,29 @@ def configured_goal(message: Configuration, device: str = 'cpu'):
 def configured_weights(message: Configuration) -> dict[str, float]:
     """Read the weights out of a Configuration."""
     return named(message.weight_names, message.weights, 'configuration.weights')
+
+
+def fill_regions(message: Configuration, regions) -> None:
+    """Write regions to keep out of into a Configuration."""
+    message.avoid = [
+        Region(names=list(region.centre), radius=float(region.radius),
+               centre=[0.0 if isinstance(value, str) else float(value) for value in region.centre.values()],
+               follows=[value if isinstance(value, str) else '' for value in region.centre.values()])
+        for region in regions]
+
+
+def configured_regions(message: Configuration):
+    """Read the regions to keep out of, a tuple, out of a Configuration."""
+    from ..cost.cost import Region as Kept
+    regions = []
+    for number, region in enumerate(message.avoid):
+        field = f'configuration.avoid[{number}]'
+        centre: dict[str, float | str] = dict(named(region.names, region.centre, field))
+        if len(region.follows) != len(region.names):
+            raise ContractError(f'{field}: {len(region.names)} names but {len(region.follows)} of what they follow')
+        centre |= {name: other for name, other in zip(region.names, region.follows) if other}
+        regions.append(Kept(centre, region.radius))
+    return tuple(regions)
 
 
 # ---- what the organs say ---------------------------------------------------------------------------------------

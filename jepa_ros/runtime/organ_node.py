@@ -13,8 +13,7 @@ ORGAN_PARAMETERS = (
     Param('robot', '', 'robot contract: a name or a YAML file; empty takes the one inside the checkpoint'),
     Param('planners', '', 'planner settings: a name in config/planners or a YAML file; empty takes those of the model'),
     Param('device', 'auto', 'where the model runs', choices=('auto', 'cpu', 'cuda')),
-    Param('torch_threads', 1, 'CPU threads of torch in this process; more than 1 slows small models down',
-          low=1, high=256),
+    Param('torch_threads', 0, 'CPU threads of torch in this process; 0: as many as this model gains from', high=256),
 )
 
 
@@ -24,13 +23,21 @@ class AgentSource:
     def __init__(self):
         self._agents: dict[tuple[str, ...], object] = {}
 
-    def get(self, model: str, robot: str, device: str, planners: str = ''):
-        """Return the warmed-up Agent. Raises CheckpointError, ContractError or ConfigError."""
+    def get(self, model: str, robot: str, device: str, planners: str = '', threads: int = 0):
+        """Return the warmed-up Agent; `threads` of torch, 0 for as many as it gains from.
+
+        Raises CheckpointError, ContractError or ConfigError.
+        """
         key = (model, robot, device, planners)
         if key not in self._agents:
-            from ..agent import Agent  # here, so that torch is loaded by a configuring organ and by nothing else
+            # here, so that torch is loaded by a configuring organ and by nothing else
+            import torch
+
+            from ..agent import Agent
+            from ..world_model import numerics
             agent = Agent.load(model, contract=RobotContract.load(robot) if robot else None, device=device,
                                planners=planners)
+            torch.set_num_threads(threads or numerics.threads(agent.networks))
             agent.warm_up()
             self._agents[key] = agent
             # what is loaded stays: else each full collection would take tens of milliseconds out of a plan
@@ -58,9 +65,8 @@ class OrganNode(ManagedNode):
     def setup(self) -> None:
         """Load the agent, then let `connect` make the organ's topics and services."""
         import cv2  # noqa: F401  the adapters resize with it: loading it takes 0.5 s, which must not happen while driving
-        import torch
-        torch.set_num_threads(self.params.torch_threads)
-        self.agent = self._source.get(self.params.model, self.params.robot, self.params.device, self.params.planners)
+        p = self.params
+        self.agent = self._source.get(p.model, p.robot, p.device, p.planners, p.torch_threads)
         self.contract = self.agent.contract
         self.health.figures['model_id'] = self.agent.model_id
         self.connect()

@@ -186,3 +186,12 @@ def test_plans_without_progress_end_in_a_way_out():
     assert any(left) and not any(left[:PATIENCE])
     first = left.index(True)
     assert left[first:first + CONFIG.horizon + 1] == [True] * CONFIG.horizon + [False]
+
+
+def test_at_the_goal_there_is_no_impasse():
+    made = ready()
+    made._tolerance = 1e-3
+    there = [made.act(at(*GOAL.levels[0].tolist())) for _ in range(3 * PATIENCE)]
+    assert not any('impasse' in d.degradation for d in there)
+    away = [made.act(at()) for _ in range(10 * PATIENCE)]
+    assert any('impasse' in d.degradation for d in away)

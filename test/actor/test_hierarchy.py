@@ -233,3 +233,20 @@ def test_an_unsound_upper_plan_is_not_kept(unsound):
 def test_a_level_below_one_that_plans_anew_plans_anew():
     assert [plan.ages for plan in ticks(keeping(9, 2), [HERE] * 5)] == [(0, n % 2, n % 2) for n in range(5)]
     assert [plan.ages for plan in ticks(keeping(2, 4), [HERE] * 5)] == [(0, n % 2, n) for n in range(4)] + [(0, 0, 0)]
+
+
+@pytest.mark.parametrize('changes, expected', [
+    ({'precision': 'bf16'}, ['bf16'] * 6 + ['fp32'] * 5),       # four iterations, the judgement and the states
+    ({}, ['fp32'] * 10), ({'precision': 'bf16', 'scenarios': 2}, ['fp32']),
+    ({'precision': 'bf16', 'method': 'cem_gradient', 'refine': 5}, ['fp32'] * 10)])
+def test_rollouts_are_in_low_precision_where_that_is_asked_for_and_does_no_harm(changes, expected):
+    planner, cost = hierarchy(1, **{'horizon': 3, **changes})
+    level, asked = planner._model.levels[0], []
+    rollout = level.rollout
+
+    def noted(*args, numerics=None, **kwargs):
+        asked.append(numerics.precision)
+        return rollout(*args, numerics=numerics, **kwargs)
+    level.rollout = noted
+    plan = planner.plan((torch.zeros(1, 2),) * 3, cost.make_settings(Goal(levels=(GOAL,))), generator=generator())
+    assert plan.sound and asked[:len(expected)] == expected and len(asked) <= len(expected) + 1

@@ -19,6 +19,7 @@ from jepa_ros.errors import ConfigError
     ({'horizon': -3}, 'horizon is -3: it must be a whole number from 1 up'),
     ({'elites': 0}, 'elites is 0: it must be a whole number from 1 up'),
     ({'elites': 65}, 'elites is 65: it cannot be more than the 64 samples'),
+    ({'precision': 'half'}, "precision is 'half': it must be one of fp32, bf16, auto"),
     ({'refine': 4}, 'refine is 4: it cannot be more than the 3 iterations'),
     ({'refine': -1}, 'refine is -1: it must be a whole number from 0 up'),
     ({'bins': 1}, 'bins is 1: it must be a whole number from 2 up'),

@@ -6,8 +6,8 @@ import tiny
 import torch
 
 from jepa_ros.configurator.configurator import Configurator, READOUT_TOLERANCE
-from jepa_ros.configurator.tasks import Task
-from jepa_ros.cost.cost import Cost, Goal
+from jepa_ros.configurator.tasks import Avoid, Task
+from jepa_ros.cost.cost import Cost, Goal, Region
 from jepa_ros.cost.critic import Critic
 from jepa_ros.errors import ConfigError, CostError
 from jepa_ros.perception.perception import EncodedState
@@ -34,6 +34,16 @@ def test_starting_a_goal_gives_the_settings_of_its_task(configurator):
     assert (settings.active, settings.task, settings.goal_id, settings.goal) == (True, 'reach', 'g1', GOAL)
     assert settings.weights['effort'] == 0.5 and settings.weights['limits'] == 10.0
     assert (settings.mode, settings.budget_ms, settings.timeout_s) == ('auto', 50.0, 20.0)
+
+
+def test_regions_of_the_task_are_settings_and_checked(configurator):
+    region = Avoid(centre={'x_m': 0.5}, radius=0.2)
+    configurator.tasks = TASKS | {'around': Task(avoid=[region]),
+                                  'lost': Task(avoid=[Avoid(centre={'z_m': 0}, radius=1)])}
+    assert configurator.start(GOAL, 'around').regions == (Region({'x_m': 0.5}, 0.2),)
+    with pytest.raises(CostError, match="unknown readout 'z_m'"):
+        configurator.start(GOAL, 'lost')
+    assert configurator.settings.task == 'around'
 
 
 def test_a_goal_without_a_task_gets_reach(configurator):

@@ -4,7 +4,7 @@ import tiny
 
 from jepa_ros.configurator.configurator import Configurator
 from jepa_ros.configurator.tasks import DEFAULT_TASK, load_task, load_tasks
-from jepa_ros.cost.cost import Cost, Goal
+from jepa_ros.cost.cost import Cost, Goal, Region
 from jepa_ros.cost.critic import Critic
 from jepa_ros.errors import ConfigError
 
@@ -25,7 +25,17 @@ def test_a_task_file_is_read(tmp_path):
     assert (task.weights, task.budget_ms, task.mode) == ({'effort': 1.0}, 5.0, 'auto')
 
 
+def test_a_task_may_name_regions_that_no_plan_enters(tmp_path):
+    path = tmp_path / 'around.yaml'
+    path.write_text('avoid:\n  - {centre: {x_m: 0.4, y_m: other_y_m}, radius: 0.3}\n')
+    assert load_task(path).regions == (Region({'x_m': 0.4, 'y_m': 'other_y_m'}, 0.3),)
+
+
 @pytest.mark.parametrize('text, what', [
+    (b'avoid: [{centre: {}, radius: 1}]\n', 'avoid.0.centre: Dictionary should have at least 1 item'),
+    (b'avoid: [{centre: {x_m: 0}, radius: 0}]\n', 'avoid.0.radius: Input should be greater than 0'),
+    (b'avoid: [{centre: {x_m: .nan}, radius: 1}]\n', 'avoid.0.centre.x_m'),
+    (b'avoid: [{radius: 1}]\n', 'avoid.0.centre'),
     (b'mode: fast\n', 'mode: Input should be'),
     (b'budget_ms: 0\n', 'budget_ms: Input should be greater than 0'),
     (b'budget_ms: .inf\n', 'budget_ms: Input should be'),

@@ -11,9 +11,10 @@ from std_msgs.msg import Header
 import tiny
 import torch
 
-from jepa_ros.cost.cost import Goal
+from jepa_ros.cost.cost import Goal, Region
 from jepa_ros.errors import ContractError
 from jepa_ros.msg import Configuration, Energy, State, Tensor
+from jepa_ros.msg import Region as RegionMessage
 from jepa_ros.runtime import messages
 
 
@@ -83,6 +84,24 @@ def test_goals_survive_a_configuration():
     goal = messages.configured_goal(through_the_wire(message))
     assert torch.equal(goal.levels[0], torch.ones(3)) and goal.readouts == {'x_m': 1.5}
     assert messages.configured_goal(Configuration()) is None
+
+
+def test_regions_survive_a_configuration():
+    message = Configuration()
+    regions = (Region({'x_m': 0.5, 'y_m': 'other_y_m'}, 0.2), Region({'x_m': -1.0}, 0.1))
+    messages.fill_regions(message, regions)
+    assert messages.configured_regions(through_the_wire(message)) == regions
+    assert messages.configured_regions(Configuration()) == ()
+
+
+@pytest.mark.parametrize('fields, word', [
+    ({'names': ['x_m'], 'centre': [], 'follows': ['']}, '1 names but 0 values'),
+    ({'names': ['x_m'], 'centre': [math.nan], 'follows': ['']}, 'x_m is nan'),
+    ({'names': ['x_m'], 'centre': [0.0], 'follows': []}, '1 names but 0 of what they follow')])
+def test_a_region_that_does_not_pair_is_refused(fields, word):
+    message = Configuration(avoid=[RegionMessage(radius=0.1, **fields)])
+    with pytest.raises(ContractError, match=rf'configuration.avoid\[0\]: {word}'):
+        messages.configured_regions(message)
 
 
 @pytest.mark.parametrize('names, values, word', [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 PLANNERS: 'Registry[type[Planner]]' = Registry('planner')
 
 RISKS = ('mean', 'mean_std', 'cvar')
+PRECISIONS = ('fp32', 'bf16', 'auto')
 _WHOLE = {'samples': 1, 'iterations': 1, 'horizon': 1, 'elites': 1, 'bins': 2, 'refine': 0, 'replan_every': 1,
           'scenarios': 0, 'joint': 0}
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -68,6 +69,9 @@ class PlannerConfig:
     risk: str = 'mean'              # mean, mean_std or cvar of the energies of the scenarios (actor/risk.py)
     risk_weight: float = 1.0        # λ of mean + λ·std
     risk_share: float = 0.2         # cvar: the worst share of the scenarios, by probability
+    # of rollouts: fp32, bf16 or auto (bf16 where the processor has it), for methods that sample and predictors with a
+    # fast form; the last third of the iterations, and the judgement of the plan, are in fp32 all the same
+    precision: str = 'fp32'
     chance: float = 0.05            # share of the scenarios that may break a guardrail
     joint: int = 0                  # gradient steps over the plans of all levels together; level 0 says it
     replan_every: int = 1           # of a level above 0: control ticks for which its plan is kept
@@ -87,6 +91,8 @@ class PlannerConfig:
                 self._refuse(name, value, f'must {must}')
         if self.risk not in RISKS:
             self._refuse('risk', self.risk, f'must be one of {", ".join(RISKS)}')
+        if self.precision not in PRECISIONS:
+            self._refuse('precision', self.precision, f'must be one of {", ".join(PRECISIONS)}')
         if self.elites > self.samples:
             self._refuse('elites', self.elites, f'cannot be more than the {self.samples} samples')
         if self.refine > self.iterations:
