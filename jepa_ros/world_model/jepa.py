@@ -58,6 +58,10 @@ class ActionEncoder(nn.Module):
         return ((macro_actions - self.prior_mean) / self.prior_std.clamp_min(1e-6)).square().mean(-1)
 
 
+def _identity(actions: int) -> Tensor:
+    return torch.cat([torch.eye(actions), torch.zeros(actions, 1)], 1)
+
+
 class JEPA(nn.Module):
     """Predicts states one period of `period` control steps ahead. `below` is the size of a state one level down."""
 
@@ -78,6 +82,13 @@ class JEPA(nn.Module):
         self.readout = mlp(self.dim, 128, readouts, depth=1) if readouts else None
         # mean one-step prediction error in training: the unit of surprise
         self.register_buffer('typical_error', torch.ones(()))
+        # (A, A + 1), [M | b]: actions do what M a + b did in training, as adaptation finds; level 0 only
+        self.register_buffer('action_map', None if config.macro_dim else _identity(self.action_encoder.dim))
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
+        if self.action_map is not None:     # checkpoints made before there was one
+            state_dict.setdefault(f'{prefix}action_map', _identity(self.action_encoder.dim))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
     def context(self) -> int:
@@ -86,6 +97,8 @@ class JEPA(nn.Module):
 
     def condition(self, s: Tensor, a: Tensor, z: Tensor | None = None) -> Tensor:
         """What the predictor gets beside s (..., D): a (..., A) and z (..., Z), the most probable one if not given."""
+        if self.action_map is not None:
+            a = a @ self.action_map[:, :-1].T + self.action_map[:, -1]
         if self.latent is None:
             return a
         return torch.cat([a, self.latent.most_probable(s, a) if z is None else z], -1)
