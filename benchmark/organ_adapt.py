@@ -23,10 +23,10 @@ from jepa_ros.training.adaptation import Adaptation, install, Version
 
 WORLD = 'two_rooms_random_door'
 CHANGES = {'halved': np.diag([0.5, 1.0]), 'mirrored': -np.eye(2)}    # of the speeds that were asked for
-BEFORE, CHANGED, AFTER = 10, 20, 10     # goals
+BEFORE, CHANGED, AFTER = 10, 12, 10     # goals
 RECENT = 10                 # goals of which a success rate is made
 BACK = 0.9                  # of the former success
-MOST_S = 40.0               # simulated time per goal
+MOST_S = 30.0               # simulated time per goal
 
 
 class ChangedWorld:
@@ -83,10 +83,13 @@ def run(seed: int, change: str, adapts: bool, model: str) -> dict:
         world.change = CHANGES[change] if BEFORE <= number < BEFORE + CHANGED else None
         reached.append(closed_loop.drive(agent, world, task, settings, number).success)
         ends.append(agent.actor.steps)
-    former = statistics.fmean(reached[:BEFORE])
+    former, began, ended = statistics.fmean(reached[:BEFORE]), ends[BEFORE - 1], ends[BEFORE + CHANGED - 1]
+    recovery = _recovery(reached[BEFORE:BEFORE + CHANGED], ends[BEFORE - 1:], BACK * former)
+    learned = [step - began for step, _ in agent.actor.versions if began < step <= ended]
+    if recovery is not None and learned:        # the goal under way when it was learned may be reached all the same
+        recovery = max(recovery, learned[0])
     return {'former': former, 'changed': statistics.fmean(reached[BEFORE:BEFORE + CHANGED]),
-            'recovery_steps': _recovery(reached[BEFORE:BEFORE + CHANGED], ends[BEFORE - 1:], BACK * former),
-            'changed_steps': ends[BEFORE + CHANGED - 1] - ends[BEFORE - 1],
+            'recovery_steps': recovery, 'changed_steps': ended - began,
             'after': statistics.fmean(reached[BEFORE + CHANGED:]), 'versions': agent.actor.versions}
 
 

@@ -1,6 +1,7 @@
 """Success against planning time: every method of Mode-2, with one, two and three levels.
 
-    python benchmark/plan_methods.py [--episodes 20] [--worlds two_rooms maze] [--maze-models DIR …] [--only METHOD …]
+    python benchmark/plan_methods.py [--episodes 20] [--worlds two_rooms maze] [--maze-models DIR …]
+        [--only METHOD …] [--efforts 0.25 1 4]
 
 `two_rooms` drives the shipped model through a door drawn per episode, `maze` models trained by benchmark/maze.py over
 its longest ways (needs ogbench). Every method plans with a quarter, all and four times the usual samples; tree searches
@@ -74,7 +75,7 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
     for world in options.worlds:
         for method in options.only or (*SAMPLING, *GRADIENT, *TREE):
             for levels in (1, 2, 3) if world == 'maze' else (1, 2):
-                for effort in EFFORTS:
+                for effort in options.efforts:
                     yield Case(world, method, levels, effort)
 
 
@@ -152,6 +153,7 @@ def main() -> None:
     parser.add_argument('--model', default='two_rooms', help='of the world two_rooms')
     parser.add_argument('--maze-models', nargs='*', default=[], help='checkpoints of benchmark/maze.py')
     parser.add_argument('--only', nargs='*', choices=(*SAMPLING, *GRADIENT, *TREE), help='methods')
+    parser.add_argument('--efforts', nargs='+', type=float, default=EFFORTS, help='samples, as shares of the usual ones')
     parser.add_argument('--output', type=Path, default=RESULTS / 'planning_methods.json')
     parser.add_argument('--work', type=Path, default=WORK, help='finished cases')
     parser.add_argument('--picture', type=Path, default=PICTURE)
@@ -166,6 +168,9 @@ def main() -> None:
         if not kept.exists():
             report.write_json(kept, measure(case, options))
         rows.append(json.loads(kept.read_text(encoding='utf-8')))
+    if options.output.exists():     # what was measured in other worlds stays
+        old = json.loads(options.output.read_text(encoding='utf-8'))['rows']
+        rows = [row for row in old if row['world'] not in options.worlds] + rows
     show(rows, console)
     picture(rows, options.picture)
     report.write_json(options.output, {'machine': report.machine(), 'rows': rows})
