@@ -10,8 +10,9 @@ from jepa_ros.registry import nearest
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 AUTO = 'auto'
-# numbers in a model's largest matrix from which on another thread gains more than handing over costs
-_SHARED_FROM = 1 << 17
+# Numbers in a model's largest matrix from which on another thread gains more than handing over costs. On a busy machine
+# each product waits for a thread that does not run: with two, a model of 384 × 384 planned for half a second.
+_SHARED_FROM = 1 << 19
 
 
 @dataclass(frozen=True)

@@ -88,20 +88,29 @@ def test_an_export_whose_library_is_missing_says_what_to_install(folder, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def _at_work(command: list[str]) -> tuple[subprocess.Popen, list[str]]:
+    """A build that is stopped while its two workers are alive, and their process ids."""
+    while True:
+        process = subprocess.Popen([*command, '--overwrite'], stderr=subprocess.PIPE, text=True)
+        children, workers = Path(f'/proc/{process.pid}/task/{process.pid}/children'), []
+        while len(workers) < 2 and process.poll() is None:
+            workers = [c for c in children.read_text().split()
+                       if b'spawn_main' in Path(f'/proc/{c}/cmdline').read_bytes()]
+            time.sleep(0.005)
+        process.send_signal(signal.SIGSTOP)
+        if len(workers) == 2 and all(Path(f'/proc/{worker}/cmdline').exists() for worker in workers):
+            return process, workers
+        process.kill()      # this machine was too busy to see them in time
+        process.communicate(timeout=60)
+
+
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build_says_that_it_goes_on_and_leaves_no_worker(folder, tmp_path, how):
     command = [sys.executable, '-m', 'jepa_ros.cli.main', 'dataset', 'build', str(folder / 'bags'), '-o',
                str(tmp_path / 'store'), '--robot', str(folder / 'scout.yaml'), '--workers', '2']
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    children = Path(f'/proc/{process.pid}/task/{process.pid}/children')
-    end_s = time.monotonic() + 60
-    workers: list[str] = []
-    while len(workers) < 2:     # they are starting
-        assert time.monotonic() < end_s and process.poll() is None
-        workers = [c for c in children.read_text().split()
-                   if b'spawn_main' in Path(f'/proc/{c}/cmdline').read_bytes()]
-        time.sleep(0.005)
+    process, workers = _at_work(command)
     process.send_signal(how)
+    process.send_signal(signal.SIGCONT)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and 'interrupted; the same command goes on' in errors
     assert 'Traceback' not in errors

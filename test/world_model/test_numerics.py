@@ -34,8 +34,8 @@ def test_other_devices_get_fp32():
 
 
 def test_small_models_plan_on_one_thread_and_large_ones_on_all():
-    assert threads(nn.Linear(64, 64), 8) == 1 and threads(nn.Linear(512, 512), 8) == 8
-    assert threads(nn.Linear(512, 512)) == len(numerics.os.sched_getaffinity(0))
+    assert threads(nn.Linear(384, 384), 8) == 1 and threads(nn.Linear(1024, 1024), 8) == 8
+    assert threads(nn.Linear(1024, 1024)) == len(numerics.os.sched_getaffinity(0))
 
 
 def test_every_change_of_a_parameter_or_buffer_shows():

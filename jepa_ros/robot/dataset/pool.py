@@ -114,13 +114,24 @@ class Pool:
 def _deaf() -> Iterator[None]:
     """Start processes that Ctrl-C does not reach from their first moment: they inherit the mask.
 
-    It waits for this process until then; ignored, it would be lost.
+    It waits for this process until they are started; ignored, it would be lost. The mask alone is not enough: another
+    thread may take the signal, and its handler, which runs in this one, would cut a start short.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda taken, _frame: came.append(taken))
+              for number in (signal.SIGINT, signal.SIGTERM)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for taken in came[:1]:
+            signal.raise_signal(taken)
 
 
 @contextmanager
