@@ -1,23 +1,27 @@
 """The agent: LeCun's six organs over one set of weights, loaded from and saved to one checkpoint (LeCun §3, Fig. 2)."""
 from collections.abc import Sequence
 import dataclasses
+from dataclasses import dataclass, field
+import logging
 from pathlib import Path
+import threading
 
 import numpy as np
 import torch
-from torch import nn
+from torch import nn, Tensor
 
 from jepa_ros import checkpoint
 from jepa_ros.actor.actor import Actor
+from jepa_ros.actor.arbiter import Arbiter
 from jepa_ros.actor.planner_file import load_planners
 from jepa_ros.actor.planners import PlannerConfig, PLANNERS
 from jepa_ros.actor.policy import Policy
 from jepa_ros.checkpoint import ModelCard
-from jepa_ros.configurator.configurator import Configurator
-from jepa_ros.configurator.tasks import load_tasks
+from jepa_ros.configurator.for_agent import configurator_for
 from jepa_ros.cost.cost import Cost, Goal
 from jepa_ros.cost.critic import Critic
-from jepa_ros.errors import CheckpointError, ConfigError
+from jepa_ros.cost.intrinsic import term_set_sha256
+from jepa_ros.errors import CheckpointError, ConfigError, CostError
 from jepa_ros.memory.memory import Memory
 from jepa_ros.perception.perception import Perception
 from jepa_ros.robot.contract import Observation, RobotContract
@@ -27,6 +31,8 @@ from jepa_ros.world_model.world_model import WorldModel
 # For a model that says nothing else. Level 0 looks one macro-period ahead, level 1 five seconds.
 DEFAULT_PLANNERS = (PlannerConfig(samples=32, iterations=2, horizon=8, elites=4, correlation=0.7),
                     PlannerConfig(samples=64, iterations=3, horizon=7, elites=8, correlation=0.5))
+
+LEARNING = ('critic', 'policy', 'world_model')      # organs whose weights may change while the agent runs
 
 # What building from a damaged card may end in: the card's inner parts are checked by being built.
 _UNUSABLE = (ConfigError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError)
@@ -39,18 +45,31 @@ def _one_line(error: Exception | str) -> str:
 class Networks(nn.Module):
     """Everything with weights."""
 
-    def __init__(self, config: ModelConfig, observations: Sequence[Observation], policy_chunk: int = 8,
-                 policy_width: int = 256, critic_width: int = 256):
+    def __init__(self, config: ModelConfig, observations: Sequence[Observation], card: ModelCard):
         super().__init__()
         self.world_model = HJEPA(config, observations)
-        self.policy = Policy(config.dim, config.action_dim, policy_chunk, policy_width)
-        self.critic = Critic(config.dim, critic_width)
+        self.policy = Policy(config.dim, config.action_dim, card.policy_chunk, card.policy_width, card.policy_doubts,
+                             card.policy_tokens)
+        self.critic = Critic(config.dim, card.critic_width, card.critic_quantiles, card.critic_tokens)
+
+
+@dataclass
+class InForce:
+    """Which of an organ's learned weights are in force; kept by runtime/model_update.py."""
+
+    version: int = 0            # 0: the checkpoint's
+    sha256: str = ''            # of the update they came with
+    replaced: dict[str, Tensor] = field(default_factory=dict)   # values before that update, of all that it changed
 
 
 class Agent:
     """Six organs sharing `networks`. Made by `load`, or by `create` for an untrained one."""
 
-    def __init__(self, networks: Networks, card: ModelCard, contract: RobotContract, device: str = 'cpu'):
+    def __init__(self, networks: Networks, card: ModelCard, contract: RobotContract, device: str = 'cpu',
+                 tasks: str = ''):
+        # Held while a plan is made, and while learned weights are put in their place: no plan sees half of them.
+        self.weights_lock = threading.Lock()
+        self.in_force = {organ: InForce() for organ in LEARNING}
         self.networks, self.card, self.contract, self.device = networks.to(device).eval(), card, contract, device
         for parameter in networks.parameters():
             parameter.requires_grad_(False)
@@ -59,15 +78,20 @@ class Agent:
         self.perception = Perception(model, readouts)
         self.world_model = WorldModel(model, contract.control_period_s, contract.action_low, contract.action_high,
                                       list(contract.action_names), readouts, contract.action_max_rate)
-        self.cost = Cost(model, readouts, networks.critic)
+        self.cost = Cost(model, readouts, networks.critic, contract.drives)
         self.actor = self.new_actor()
         self.memory = Memory(model.config.dim)
-        self.configurator = Configurator(self.cost, load_tasks(), card.goal_tolerance)
+        self.configurator = configurator_for(self, card.goal_tolerance, tasks)
 
     @property
     def model_id(self) -> str:
         """First twelve digits of the weights' sha256; 'untrained' for a fresh agent."""
         return self.card.sha256[:12] or 'untrained'
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Which version of the weights of each organ that learns is in force; 0 is the checkpoint's."""
+        return {organ: state.version for organ, state in self.in_force.items()}
 
     @classmethod
     def create(cls, contract: RobotContract, seed: int = 0, name: str = 'untrained',
@@ -79,13 +103,14 @@ class Agent:
         card = ModelCard(name=name, contract_sha256=contract.sha256(), contract=contract.model_dump(mode='json'),
                          architecture=config.model_dump(mode='json'), goal_tolerance=0.02,
                          planners=[dataclasses.asdict(p) for p in planners[:len(config.levels)]],
-                         policy_chunk=planners[0].horizon)
-        return cls(Networks(config, contract.observations, card.policy_chunk), card, contract)
+                         policy_chunk=planners[0].horizon, term_set_sha256=term_set_sha256())
+        return cls(Networks(config, contract.observations, card), card, contract)
 
     @classmethod
     def load(cls, model: str | Path, *, contract: RobotContract | None = None, device: str = 'auto',
-             planners: str = '') -> 'Agent':
-        """Load a checkpoint for a robot; `planners`, a name or file, replaces its planner settings.
+             planners: str = '', tasks: str = '') -> 'Agent':
+        """Load a checkpoint for a robot; `planners`, a name or file, replaces its planner settings; `tasks`, a file or
+        folder, goes before the shipped tasks.
 
         CheckpointError in one line when it is damaged or for another contract, ConfigError when planners do not fit.
         """
@@ -97,8 +122,7 @@ class Agent:
             raise ConfigError(f'device {device!r} asked for, but no GPU is available to PyTorch here: choose cpu')
         try:
             own = contract or RobotContract.model_validate(card.contract)
-            networks = Networks(card.model_settings(), own.observations, card.policy_chunk, card.policy_width,
-                                card.critic_width)
+            networks = Networks(card.model_settings(), own.observations, card)
             for planner in card.planner_settings():
                 PLANNERS.get(planner.method)
         except _UNUSABLE as error:
@@ -117,7 +141,10 @@ class Agent:
         if planners:
             chosen = load_planners(planners, len(networks.world_model.levels))
             card = card.model_copy(update={'planners': [dataclasses.asdict(p) for p in chosen]})
-        return cls(networks, card, own, device)
+        warning = checkpoint.other_terms(folder, card)
+        if warning:
+            logging.getLogger(__name__).warning(warning)
+        return cls(networks, card, own, device, tasks)
 
     def save(self, folder: str | Path) -> None:
         """Write the checkpoint; the card gets the hash of the weights."""
@@ -125,15 +152,20 @@ class Agent:
 
     def new_actor(self) -> Actor:
         """A further actor over the same weights, with settings of its own."""
+        threshold = self.card.policy_threshold      # where it is known, the critic was taught by the same drives
+        arbiter = Arbiter(threshold, self.contract.control_period_s, self.networks.critic) if threshold > 0 else None
         return Actor(self.world_model, self.cost, self.card.planner_settings(), self.networks.policy,
-                     goal_tolerance=self.card.goal_tolerance)
+                     goal_tolerance=self.card.goal_tolerance, arbiter=arbiter)
 
     def warm_up(self) -> None:
         """Run every organ once, so that the first tick is as quick as the others. Leaves no trace in them."""
         specs = self.networks.world_model.encoder.specs
         state = self.perception.encode({key: np.zeros(spec.shape, spec.dtype) for key, spec in specs.items()})
         actor = self.new_actor()
-        actor.configure(goal=Goal(levels=state.levels), budget_ms=10_000)
+        try:
+            actor.configure(goal=Goal(levels=state.levels), budget_ms=10_000)
+        except CostError:       # of an empty percept the readouts may lie where the robot must not be
+            actor.configure(goal=None, budget_ms=10_000)
         for _ in range(3):
             decision = actor.act(state)
         self.actor.calibrate(state)

@@ -14,6 +14,7 @@ import yaml
 
 from jepa_ros import checkpoint_v1, paths
 from jepa_ros.actor.planners import PlannerConfig
+from jepa_ros.cost.term_set import term_set_sha256
 from jepa_ros.errors import CheckpointError, ConfigError
 from jepa_ros.registry import nearest
 from jepa_ros.robot.contract import RobotContract
@@ -37,7 +38,12 @@ class ModelCard(BaseModel):
     architecture: dict                                  # ModelConfig
     policy_width: int = 256
     policy_chunk: int = 8                               # actions the policy gives at once
+    policy_doubts: bool = False                         # whether it knows how sure it is
+    policy_tokens: int = Field(0, ge=0)                 # numbers of the task token it takes
+    policy_threshold: float = Field(0.0, ge=0)          # uncertainty below which Mode-1 may act alone; 0: never
     critic_width: int = 256
+    critic_quantiles: int = Field(1, ge=1)              # of the energy to come; 1: its mean
+    critic_tokens: int = Field(0, ge=0)
     planners: list[dict] = Field(min_length=1)          # PlannerConfig per level, level 0 first
     goal_tolerance: float = Field(gt=0)                 # goal energy below which a goal counts as reached
     normalisation: dict[str, list[float]] = Field(default_factory=dict)
@@ -45,6 +51,7 @@ class ModelCard(BaseModel):
     commands: list[str] = Field(default_factory=list)   # record, train, evaluate
     metrics: dict[str, float] = Field(default_factory=dict)
     training: dict = Field(default_factory=dict)
+    term_set_sha256: str = ''                           # of the intrinsic terms it was trained under; '': not known
 
     def model_settings(self) -> ModelConfig:
         try:
@@ -116,6 +123,15 @@ def read(folder: Path, contract: RobotContract | None = None) -> tuple[ModelCard
         raise CheckpointError(f'{path}: not a readable safetensors file '
                               f'({" ".join(str(error).split())}): copy it again') from None
     return card, checkpoint_v1.tensors(card, tensors) if card.format == checkpoint_v1.FORMAT else tensors
+
+
+def other_terms(folder: Path, card: ModelCard) -> str:
+    """A line that warns where the intrinsic cost is not the one a checkpoint was trained under; '' where it is."""
+    here = term_set_sha256()
+    if card.term_set_sha256 in ('', here):
+        return ''
+    return (f'{folder}: trained under another set of intrinsic cost terms ({card.term_set_sha256[:12]}, here '
+            f'{here[:12]}): its critic and policy may expect other energies; train them again if plans are worse')
 
 
 def check_writable(folder: Path) -> None:

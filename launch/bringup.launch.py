@@ -7,7 +7,7 @@ from jepa_ros.runtime.names import ORGANS
 
 def generate_launch_description():
     common = {'robot': text('robot'), 'use_sim_time': flag('use_sim_time'), 'autostart': True}
-    organs = {**common, 'model': text('model'), 'planners': text('planners')}
+    organs = {**common, 'model': text('model'), 'planners': text('planners'), 'tasks': text('tasks')}
     return LaunchDescription([
         *arguments(),
         node('command_gate', **common),

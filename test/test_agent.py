@@ -10,7 +10,7 @@ import torch
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.agent import Agent
 from jepa_ros.cost.cost import Goal
-from jepa_ros.errors import ConfigError
+from jepa_ros.errors import ConfigError, CostError
 from jepa_ros.robot.contract import RobotContract
 
 ORGANS = ('perception', 'world_model', 'cost', 'actor', 'memory', 'configurator')
@@ -137,3 +137,24 @@ print([m for m in sys.modules if m.split(".")[0] in ("rclpy", "rosidl_runtime_py
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, '[]'), done.stderr
+
+
+DRIVES = 'drives:\n  limits: [{readout: x_m, low: 100.0, high: 101.0}]\n  clearance: [{readout: y_m, least: 2.0}]\n'
+
+
+def test_drives_of_the_contract_are_felt_also_by_a_model_that_was_trained_before(agent, tmp_path):
+    agent.save(tmp_path / 'tiny')
+    fearful = Agent.load(tmp_path / 'tiny', contract=tiny.contract(tiny.CONTRACT + DRIVES), device='cpu')
+    terms = {t.name: t.value for t in fearful.cost.evaluate(torch.zeros(1, 6)).terms}
+    assert terms['readout_limits'] > 1000 and terms['clearance'] > 0
+    assert {t.name: t.value for t in agent.cost.evaluate(torch.zeros(1, 6)).terms}['readout_limits'] == 0
+
+
+def test_warms_up_and_calibrates_where_no_goal_can_be():
+    """What an empty percept reads out may be forbidden; so may be the place where the robot wakes up."""
+    agent = Agent.create(tiny.contract(tiny.CONTRACT + DRIVES), config=tiny.model_config())
+    agent.warm_up()
+    state = agent.perception.encode({'overhead': tiny.image(1)})
+    agent.actor.calibrate(state)
+    with pytest.raises(CostError, match='drives.limits of the robot contract for x_m'):
+        agent.actor.configure(goal=Goal(levels=state.levels))

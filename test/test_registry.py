@@ -26,6 +26,13 @@ def test_a_part_is_found_by_its_name(engines):
     assert engines.names() == ['diesel', 'solar', 'steam']
 
 
+def test_a_name_that_is_taken_is_not_replaced(engines):
+    before = engines.get('steam')
+    with pytest.raises(ConfigError, match="engine 'steam' is there already: choose another name, none is replaced"):
+        engines.register('steam')(object())
+    assert engines.get('steam') is before
+
+
 def test_an_unknown_name_is_refused_with_the_nearest_and_all_known(engines):
     with pytest.raises(ConfigError) as refused:
         engines.get('stem')
@@ -57,3 +64,14 @@ def test_third_parties_add_parts_through_entry_points(engines, monkeypatch):
     assert engines.names() == ['diesel', 'fraction', 'steam']
     from fractions import Fraction
     assert engines.get('fraction') is Fraction
+
+
+def test_a_plugin_that_registers_itself_when_it_is_loaded_keeps_what_it_registered(engines, monkeypatch):
+    class Plugin:
+        name = 'wind'
+
+        def load(self):
+            engines.register('wind')('the part')
+            return 'what the decorator gave back'
+    monkeypatch.setattr(registry, 'entry_points', lambda group, name=None: [Plugin()])
+    assert engines.get('wind') == engines.get('wind') == 'the part'

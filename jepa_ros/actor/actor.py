@@ -1,12 +1,15 @@
 """The actor organ: Mode-2 hierarchical planning with Mode-1 as proposal and fallback (LeCun §3.1, §4.7)."""
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 import time
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from jepa_ros.actor.arbiter import Arbiter, Choice, Evidence
 from jepa_ros.actor.decision import Decision, PLANNED, REACTIVE
+from jepa_ros.actor.familiar import Familiar
 from jepa_ros.actor.hierarchy import Hierarchy, HierarchyPlan
 from jepa_ros.actor.impasse import Impasse, way_out
 from jepa_ros.actor.pace import ladder, Pace, Tick
@@ -26,6 +29,7 @@ MODES = ('auto', 'reactive', 'planned')
 # A goal in which standing still costs this many times the usual error is not one that the model knows. Goals of the
 # shipped agent stay below 2, noise, a covered or overexposed lens and inverted images lie between 2.4 and 280.
 UNFAMILIAR = 4.0
+HOLDING = 9.0       # goal tolerances, squared, within which who has been at the goal is still about there
 CALIBRATIONS = 3    # plans of each rung that are timed before the robot moves …
 CALIBRATION_S = 2.0     # … fewer of a large model: no further round begins after so long
 
@@ -34,9 +38,14 @@ class Actor:
     """Acts for one robot. `configure` may be called from another thread than `act`: settings change as a whole."""
 
     def __init__(self, world_model: WorldModel, cost: Cost, configs: Sequence[PlannerConfig],
-                 policy: Policy | None = None, seed: int = 0, goal_tolerance: float = 0.0):
-        """goal_tolerance: squared distance from a goal state within which the robot is there."""
+                 policy: Policy | None = None, seed: int = 0, goal_tolerance: float = 0.0,
+                 arbiter: Arbiter | None = None):
+        """goal_tolerance: squared distance from a goal state within which the robot is there.
+
+        `arbiter` lets Mode-1 act alone in mode `auto`; None where the policy's uncertainty is unknown.
+        """
         self._world, self._cost, self._policy, self._tolerance = world_model, cost, policy, goal_tolerance
+        self._arbiter = arbiter
         self._rungs = ladder(configs)
         self._hierarchies = [Hierarchy(world_model.model, cost, rung.configs, world_model.max_change)
                              for rung in self._rungs]
@@ -44,6 +53,7 @@ class Actor:
         self._seed = seed
         self._settings: tuple[CostSettings, str, float] | None = None
         self.goal_warning = ''      # what is odd about the goal; empty when nothing
+        self._familiar = Familiar(cost)
         self.reset()
 
     def reset(self) -> None:
@@ -51,8 +61,22 @@ class Actor:
         self._forget()
         self._generator = torch.Generator(self._world.device).manual_seed(self._seed)
         self._impasse = Impasse()
+        self._arrived = False       # has been at the goal since it was set
         self._past = Past(self._world)
+        self._familiar.reset()
         self._way_out: Tensor | None = None     # (n, A) in −1…1, what is left of a way out of an impasse
+        if self._arbiter is not None:
+            self._arbiter.reset()
+
+    @property
+    def heeds_surprise(self) -> bool:
+        """Whether what is noticed can make a difference."""
+        return self._arbiter is not None
+
+    def notice(self, surprise: float) -> None:
+        """The surprise of the newest percept, over its mean in training; NaN: unknown. Any thread may say it."""
+        if self._arbiter is not None:
+            self._arbiter.surprise = surprise
 
     def _forget(self) -> None:
         # Of the tick before. Both know what they were made for: a new configuration may come while a plan is under way.
@@ -60,8 +84,9 @@ class Actor:
         self._last: tuple[CostSettings, int, HierarchyPlan] | None = None     # the number is that of the rung
 
     def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None, mode: str = 'auto',
-                  budget_ms: float = 50.0, regions: Sequence[Region] = ()) -> None:
-        """Set what to reach, what to keep out of and how long a plan may take.
+                  budget_ms: float = 50.0, regions: Sequence[Region] = (), discomfort: Sequence[Region] = (),
+                  program: Tensor | None = None, remembered: Tensor | None = None) -> None:
+        """Set what to reach, what to keep out of and how long a plan may take; the rest as in `Cost.make_settings`.
 
         ConfigError or CostError name what is wrong; the old settings then stay.
         """
@@ -69,7 +94,8 @@ class Actor:
             raise ConfigError(f'mode {mode!r} is unknown; known: {", ".join(MODES)}')
         if not budget_ms > 0:
             raise ConfigError(f'planner budget is {budget_ms} ms: it must be positive')
-        settings = self._cost.make_settings(goal, weights, regions)
+        settings = self._cost.make_settings(goal, weights, regions, discomfort=discomfort, program=program,
+                                            remembered=remembered)
         if mode == 'reactive' and (self._policy is None or settings.goal_state is None):
             raise ConfigError('mode reactive needs a checkpoint with a policy and a goal given as a state '
                               '(image or bag)')
@@ -77,7 +103,10 @@ class Actor:
         self._settings = (settings, mode, budget_ms)
         self._forget()
         self._way_out = None
+        self._arrived = False
         self._impasse.reset()
+        if self._arbiter is not None:
+            self._arbiter.reset()
 
     def _goal_warning(self, goal: Goal | None) -> str:
         if goal is None or not goal.levels:
@@ -92,7 +121,8 @@ class Actor:
     def calibrate(self, state: EncodedState) -> None:
         """Learn how long the plans of each rung take, from any state; leaves no other trace."""
         levels = [level.to(self._world.device)[None] for level in state.levels[:self._world.levels]]
-        settings = self._cost.make_settings(Goal(levels=tuple(level[0] for level in levels)), None)
+        # where the robot is may be where no goal can be: it is not asked for, just planned for
+        settings = replace(self._cost.make_settings(None), goal_levels=tuple(level[0] for level in levels))
         generator = torch.Generator(self._world.device).manual_seed(self._seed)
         until_s = time.perf_counter() + CALIBRATION_S
         for done in range(CALIBRATIONS):
@@ -116,10 +146,39 @@ class Actor:
         settings, mode, budget_ms = self._settings
         tick = Tick(budget_ms, time.perf_counter() if since_s is None else since_s)
         levels = [level.to(self._world.device) for level in state.levels]
+        settings = self._familiar.settings(settings, levels[0])
         memory = self._past.see(levels[0], previous_action)
         s = self._past.at_effect(levels[0], previous_action, delay_s, memory)
         if mode == 'reactive':
             return self._react(s, settings, memory, tick, '')
+        choice, chunk = self._choose(s, settings, memory) if mode == 'auto' else (None, None)
+        if choice is not None and choice.reactive:
+            self._forget()
+            actions = self._world.unscale_actions(chunk)
+            return Decision(actions[0], REACTIVE, actions, latency_ms=tick.latency_ms, budget_ms=tick.budget_ms,
+                            why=choice.why)
+        decision = self._think(s, levels, settings, mode, previous_action, memory, tick)
+        return decision if choice is None else replace(decision, why=choice.why)
+
+    def _choose(self, s: Tensor, settings: CostSettings, memory: Memory | None) -> tuple[Choice | None, Tensor | None]:
+        """Whether Mode-1 is enough, and its chunk (H, A) in −1…1; None where there is nothing to choose."""
+        if self._arbiter is None or settings.goal_state is None or self._way_out is not None \
+                or not bool(torch.isfinite(s).all()):
+            return None, None
+        chunk = self._policy(s, settings.goal_state)
+        uncertainty = float(self._policy.uncertainty(s, settings.goal_state))
+        now = ahead = torch.inf
+        if uncertainty <= self._arbiter.threshold:      # else the outcome is known without looking ahead
+            if self._hierarchies[0].violation(s, settings, chunk, memory, self._generator) > 0:
+                return self._arbiter.object('Mode-1 breaks a guardrail'), None
+            end = self._world.model.levels[0].rollout(s[None], chunk[None], memory=memory)[0, -1]
+            now, ahead = (float(self._arbiter.energy(each, settings.goal_state)) for each in (s, end))
+        there = self._there(s, settings)
+        return self._arbiter.choose(Evidence(uncertainty, self._arbiter.surprise, now, ahead, there)), chunk
+
+    def _think(self, s: Tensor, levels: list[Tensor], settings: CostSettings, mode: str,
+               previous_action: np.ndarray | None, memory: Memory | None, tick: Tick) -> Decision:
+        """Mode-2, on the dearest rung that fits the budget; Mode-1 where none does, or no plan is sound."""
         deadline = self.pace.deadline(tick)
         rung = self.pace.choose((deadline - time.perf_counter()) * 1e3)
         if rung is None and mode == 'auto':
@@ -127,7 +186,7 @@ class Actor:
             self.pace.rested()
             self._last = None       # its age counts ticks
             return self._react(s, settings, memory, tick,
-                               f'quickest plan takes {least_ms:.1f} ms, budget is {budget_ms:.1f} ms: Mode-1')
+                               f'quickest plan takes {least_ms:.1f} ms, budget is {tick.budget_ms:.1f} ms: Mode-1')
         if self._way_out is not None and bool(torch.isfinite(s).all()):
             return self._leave(s, settings, memory, tick)
         rung = len(self._rungs) - 1 if rung is None else rung
@@ -149,8 +208,14 @@ class Actor:
         return decision
 
     def _there(self, s: Tensor, settings: CostSettings) -> bool:
-        """Who is at the goal makes no progress, and need not."""
-        return settings.goal_state is not None and bool(squared(s, settings.goal_state) <= self._tolerance)
+        """Who is at the goal makes no progress, and need not; who was there before holds the place, and is pushed."""
+        if settings.goal_state is None:
+            return False
+        apart = float(squared(s, settings.goal_state))
+        if apart <= self._tolerance:
+            self._arrived = True
+            self._impasse.reset()       # what was hard on the way here is no measure of what comes
+        return apart <= self._tolerance * (HOLDING if self._arrived else 1.0)
 
     def _plan_in_memory(self, rung: int, *inputs) -> tuple[int, HierarchyPlan]:
         """The plan, and the rung it was made on: where memory does not suffice, a cheaper one from now on."""

@@ -24,3 +24,4 @@ class Decision:
     budget_ms: float = 0.0
     deadline_hit: bool = False
     degradation: str = ''               # what was given up to be on time; empty when nothing
+    why: str = ''                       # why Mode-1 or Mode-2 acts, where the arbiter chose (mode auto)

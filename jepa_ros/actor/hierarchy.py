@@ -126,7 +126,7 @@ class Hierarchy:
     def violation(self, s: Tensor, settings: CostSettings, actions: Tensor, memory: Memory | None = None,
                   generator: torch.Generator | None = None) -> float:
         """How far level-0 actions (H, A) from s (D,) break guardrails; 0 where nothing is forbidden, inf if unknown."""
-        if settings.bounds is None:
+        if not self._cost.forbids(settings):
             return 0.0
         problem = self._problem(0, s[None], settings, None, None, memory, generator)
         found = problem(actions[None, None]).violation

@@ -63,7 +63,7 @@ class LevelEnergy:
         below, level = self.subgoal is not None, self.level
         actions, previous = (candidates, self.previous_action) if level == 0 else (None, None)
         settings = self.cost.action_settings(self.settings) if below else self.settings
-        total = self.cost.energy(states, actions, settings, previous, level)
+        total = self.cost.energy(states, actions, settings, previous, level, self.s, candidates)
         if level and self.config.strangeness:
             # HWM: where macro-actions are unlike those of training, predictions are as good as none
             strange = self.model.levels[level].action_encoder.strangeness(candidates).sum(-1)

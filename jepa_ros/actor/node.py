@@ -6,15 +6,13 @@ import time
 import numpy as np
 from std_msgs.msg import Header
 
-from jepa_ros.msg import Action, Configuration, Plan, State
+from jepa_ros.msg import Action, Configuration, Plan, Prediction, State
 
 from ..robot.ros_types import stamp_ns
 from ..runtime.diagnostics import ERROR, WARN
 from ..runtime.messages import (
     action_message,
-    configured_goal,
-    configured_regions,
-    configured_weights,
+    configured_cost,
     encoded_state,
     plan_message,
     time_message,
@@ -34,6 +32,7 @@ class ActorNode(OrganNode):
     """Proposes one action for each state while a configuration is active; then one zero action, then silence."""
 
     ORGAN = 'actor'
+    LEARNED = ('critic', 'policy', 'world_model')
     OWN_PARAMETERS = (
         Param('max_budget_ms', 80.0, 'most milliseconds a plan may take, whatever the configuration asks',
               low=1.0, high=10000.0),
@@ -53,10 +52,11 @@ class ActorNode(OrganNode):
         self._degraded_s = 0.0
         self._action = self.publish(Action, 'action')
         self._plan = self.publish(Plan, 'plan')
-        self._planner = PlanningThread(self.agent.actor, self._deliver, self._no_action)
+        self._planner = PlanningThread(self.agent.actor, self._deliver, self._no_action, self.agent.weights_lock)
         self._reflex = self.agent.new_actor()  # acts while the planner's thread is late
         self.subscribe(Configuration, 'configuration', self._on_configuration, LATCHED, always=True)
         self.subscribe(State, 'state', self._on_state, with_info=True)
+        self.subscribe(Prediction, 'prediction', self._on_prediction)
 
     def stopped(self) -> None:
         """Stop the robot."""
@@ -77,10 +77,10 @@ class ActorNode(OrganNode):
         if not message.active:
             self._rest()
             return
+        said = configured_cost(message, self.agent.device)
         settings = Settings(
-            version=message.version, goal=configured_goal(message, self.agent.device),
-            weights=configured_weights(message), regions=configured_regions(message),
-            mode=MODES.get(message.mode, 'auto'),
+            version=message.version, goal=said.pop('goal'), weights=said.pop('weights'), regions=said.pop('regions'),
+            more=said, mode=MODES.get(message.mode, 'auto'),
             budget_ms=min(message.budget_ms or self.params.max_budget_ms, self.params.max_budget_ms))
         with self._lock:
             self._settings = settings
@@ -94,6 +94,10 @@ class ActorNode(OrganNode):
         self._newest = (state, stamp_ns(message.header.stamp))
         if self._settings is not None:
             self._submit(*self._newest, info['source_timestamp'] * 1e-9)
+
+    def _on_prediction(self, message: Prediction) -> None:
+        if message.level == 0:
+            self.agent.actor.notice(message.surprise)
 
     def _submit(self, state, stamp: int, sent_s: float) -> None:
         job = Job(state, stamp, sent_s, self._last_action, self._delay_s)
@@ -110,19 +114,22 @@ class ActorNode(OrganNode):
         names, header = self.contract.action_names, Header(stamp=time_message(now_ns))
         stamp = time_message(job.stamp_ns)
         latency_ms = (time.time() - job.sent_s) * 1e3
+        versions = self.agent.versions      # no update comes in between: whoever delivers holds the weights
         with self._lock:
             if self._settings is not settings or not self.active or job.stamp_ns < self._answered_ns:
                 return  # no longer wanted
             self._answered_ns = job.stamp_ns
             self._plan_id += 1
             self._action.publish(action_message(
-                decision.action, names, header, stamp, self._plan_id, int(decision.mode)))
+                decision.action, names, header, stamp, self._plan_id, int(decision.mode), versions))
             self._last_action = decision.action
         self._plan.publish(plan_message(
-            decision, names, header, stamp, self._plan_id, latency_ms, settings.budget_ms))
+            decision, names, header, stamp, self._plan_id, latency_ms, settings.budget_ms, versions))
         delay_s = min(max((now_ns - job.stamp_ns) * 1e-9, 0.0), self.contract.control_period_s)
         self._delay_s = DELAY_MEMORY * self._delay_s + (1 - DELAY_MEMORY) * delay_s
         self.health.figures['plan_ms'] = f'{latency_ms:.1f}'
+        if decision.why:
+            self.health.figures['mode'] = decision.why
         self.health.clear('no action', 'actions come again')
         if self.agent.actor.goal_warning:
             self.health.report('goal', WARN, self.agent.actor.goal_warning)
@@ -148,7 +155,7 @@ class ActorNode(OrganNode):
             zeros = np.zeros(len(self.contract.action_names))
             self._action.publish(action_message(
                 zeros, self.contract.action_names, Header(stamp=time_message(now)), time_message(stamp), 0,
-                Action.REACTIVE))
+                Action.REACTIVE, self.agent.versions))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 No ROS here. What goes wrong in a plan ends in a Mode-1 action, and what was given up is said in `degradation`.
 """
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 import threading
 import time
@@ -24,6 +25,7 @@ class Settings:
     mode: str        # 'auto', 'reactive' or 'planned'
     budget_ms: float
     regions: tuple = ()     # to keep out of
+    more: dict = field(default_factory=dict)    # what else the cost takes: discomfort, program
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,11 @@ class Job:
 class PlanningThread:
     """Runs `actor.act` on the newest job. `deliver(settings, job, decision)` is called in this thread."""
 
-    def __init__(self, actor, deliver: Callable[[Settings, Job, object], None], fail: Callable[[str], None]):
+    def __init__(self, actor, deliver: Callable[[Settings, Job, object], None], fail: Callable[[str], None],
+                 weights: AbstractContextManager | None = None):
+        """`weights`: lock that is held while a plan is made and delivered: whoever changes weights waits for it."""
         self._actor = actor
+        self._weights = weights or nullcontext()
         self._deliver = deliver
         self._fail = fail
         self._news = threading.Condition()
@@ -89,10 +94,11 @@ class PlanningThread:
             if settings is None:
                 continue
             self._busy_since = time.monotonic()
-            decision = self._decide(settings, job)
-            self._busy_since = None
-            if decision is not None:
-                self._deliver(settings, job, _timed(decision, settings.budget_ms, job))
+            with self._weights:
+                decision = self._decide(settings, job)
+                self._busy_since = None
+                if decision is not None:
+                    self._deliver(settings, job, _timed(decision, settings.budget_ms, job))
 
     def _decide(self, settings: Settings, job: Job):
         try:
@@ -129,7 +135,7 @@ def _timed(decision, budget_ms: float, job: Job):
 def apply(actor, settings: Settings) -> None:
     """Configure an actor."""
     actor.configure(goal=settings.goal, weights=settings.weights, mode=settings.mode, budget_ms=settings.budget_ms,
-                    regions=settings.regions)
+                    regions=settings.regions, **settings.more)
 
 
 def react(actor, settings: Settings, job: Job, reason: str):

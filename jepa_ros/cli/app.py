@@ -29,6 +29,7 @@ COMMANDS = {
     'robot': 'Robot contracts: check one against a bag or live topics, draft one from a bag, list them.',
     'dataset': 'Training stores: build one from bags, check it, list it, export it.',
     'train': 'Train a model from bags.',
+    'distill': 'Teach the reflexes of a trained model what its planner finds.',
     'eval': 'Measure success and latency in a world, prediction of recordings (open), or in any environment (gym).',
     'model': 'Models: import one of other software, export one for it, list what is in one.',
 }

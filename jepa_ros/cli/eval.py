@@ -28,6 +28,8 @@ def eval_world(
     horizon: int = typer.Option(0, min=0, max=500, help='Steps that level 0 alone looks ahead (--levels 1); 0: 40.'),
     planners: str = typer.Option('', help='Planner settings: a name in config/planners, or a YAML file; empty: those '
                                           'of the model.'),
+    task: str = typer.Option('reach', help='Name of a task that takes a goal: in config/tasks, or of your own.'),
+    tasks: str = typer.Option('', help='Tasks of your own: a YAML file, or a folder of them; shipped ones stay known.'),
     mode: str = typer.Option('', help="'planned', 'reactive' or 'auto'; empty takes the task's."),
     budget_ms: float = typer.Option(0.0, min=0.0, help='Milliseconds a plan may take; 0: as long as it needs, so that '
                                     'a seed gives the same result on any machine.'),
@@ -47,12 +49,12 @@ def eval_world(
     report.check_writable(json)
     settings = closed_loop.Settings(
         model, world, mode or None, budget_ms or closed_loop.GENEROUS_BUDGET_MS,
-        _planners(model, planners, levels, horizon))
+        _planners(model, planners, levels, horizon), task, tasks=tasks)
     card = _card(model)
     results = _with_progress(closed_loop, settings, episodes, seed, workers)
     figures = report.summary(results)
-    head = {'model': card.name, 'model_sha256': card.sha256, 'world': world, 'seed': seed, 'mode': mode or 'task',
-            'budget_ms': settings.budget_ms, 'workers': workers,
+    head = {'model': card.name, 'model_sha256': card.sha256, 'world': world, 'seed': seed, 'task': task,
+            'mode': mode or 'task', 'budget_ms': settings.budget_ms, 'workers': workers,
             'planners': [dataclasses.asdict(p) for p in settings.planners or card.planner_settings()]}
     report.print_table(f'{card.name} {card.sha256[:12]} in {world}, seed {seed}',
                        [*_head_lines(head, card.metrics), *report.closed_loop_lines(figures)])

@@ -1,5 +1,6 @@
 """`jepa-ros goal`: gives the running agent a goal, shows how it is pursued, and says how it ended."""
 from collections.abc import Callable
+import math
 from pathlib import Path
 import sys
 import threading
@@ -22,26 +23,37 @@ def goal(
     readout: list[str] = typer.Option(None, help='Goal as a readout value, as in x_m=1.0; may be repeated.'),
     bag: Path = typer.Option(None, help='Goal as a moment of a recording; with --time.'),
     time: float = typer.Option(None, help='Seconds from the start of the bag.'),
-    task: str = typer.Option('', help='Task in config/tasks; empty for the default.'),
+    say: str = typer.Option('', help='Goal in words, as in "go to the red door": a task or a labelled state.'),
+    task: str = typer.Option('', help='Task in config/tasks, or of your own; empty for the default. Alone where it '
+                                      'knows its goal itself, as patrol and stay do.'),
     timeout: float = typer.Option(0.0, min=0.0, help='Seconds of ROS time; 0 takes the one of the task.'),
     namespace: str = typer.Option('', help='ROS namespace of the agent.'),
 ) -> int:
     """Give the running agent a goal; exit code 0 when it is reached, 1 when it is not.
 
     Example: jepa-ros goal --image goal.png, or: jepa-ros goal --bag bags/two_rooms_0 --time 12.5
+
+    In words, or a task that knows its goal: jepa-ros goal --say "go to the red door", jepa-ros goal --task patrol
     """
-    message = goal_message(image, readout or [], bag, time)
+    message = goal_message(image, readout or [], bag, time, say, task)
     message.task, message.timeout = task, timeout
     return _pursue(message, namespace)
 
 
-def goal_message(image: Path | None, readout: list[str], bag: Path | None, time: float | None):
-    """PursueGoal.Goal of exactly one of the three. Raises ConfigError naming the option."""
+def goal_message(image: Path | None, readout: list[str], bag: Path | None, time: float | None, say: str = '',
+                 task: str = ''):
+    """PursueGoal.Goal of exactly one of the four, or of a task alone. Raises ConfigError naming the option."""
     from jepa_ros.action import PursueGoal
 
-    given = [name for name, value in (('--image', image), ('--readout', readout), ('--bag', bag)) if value]
+    given = [name for name, value in (('--image', image), ('--readout', readout), ('--bag', bag), ('--say', say))
+             if value]
+    if not given and task:
+        return PursueGoal.Goal(kind=PursueGoal.Goal.OWN)
     if len(given) != 1:
-        raise ConfigError(f'give exactly one of --image, --readout and --bag (given: {", ".join(given) or "none"})')
+        raise ConfigError('give exactly one of --image, --readout, --bag and --say, or --task alone for one that knows '
+                          f'its goal itself (given: {", ".join(given) or "none"})')
+    if say:
+        return PursueGoal.Goal(kind=PursueGoal.Goal.SENTENCE, sentence=say)
     if image:
         return PursueGoal.Goal(kind=PursueGoal.Goal.IMAGE, image=_image_message(image))
     if readout:
@@ -130,7 +142,8 @@ class _Client:
         if result.error_code != result.NONE:
             typer.echo(f'jepa-ros: goal not reached ({_code_name(result)}): {result.message}', err=True)
             return EXIT_NOT_REACHED
-        typer.echo(f'goal {result.message}, distance to it in state space {result.energy:.3g}')
+        far = '' if math.isnan(result.energy) else f', distance to it in state space {result.energy:.3g}'
+        typer.echo(f'goal {result.message}{far}')
         return 0
 
     def _watch(self, future):
@@ -144,8 +157,7 @@ class _Client:
                 self._news.clear()
                 if self._feedback is not None:
                     f = self._feedback
-                    bar.update(task, completed=f.progress, line=f'energy {f.energy:.3g}, {f.elapsed:.1f} s, '
-                               f'plan {f.plan_latency_ms:.0f} ms')
+                    bar.update(task, completed=f.progress, line=_line(f))
         return future.result().result
 
     def _on_feedback(self, message) -> None:
@@ -158,6 +170,15 @@ class _Client:
         if not done.wait(GRACE_S):
             raise ConfigError(f'{whom} does not answer')
         return future.result()
+
+
+def _line(feedback) -> str:
+    parts = [feedback.part] if feedback.part else []
+    if feedback.landmarks:
+        parts.append(f'{feedback.landmarks} landmarks to go')
+    if not math.isnan(feedback.energy):
+        parts.append(f'energy {feedback.energy:.3g}')
+    return ', '.join([*parts, f'{feedback.elapsed:.1f} s', f'plan {feedback.plan_latency_ms:.0f} ms'])
 
 
 def _code_name(result) -> str:

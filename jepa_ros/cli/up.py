@@ -10,6 +10,7 @@ def up(
     model: str = typer.Option('two_rooms', help='Checkpoint: the name of a shipped model, or the path of a folder.'),
     planners: str = typer.Option('', help='Planner settings: a name in config/planners, or a YAML file; empty: those '
                                           'of the model.'),
+    tasks: str = typer.Option('', help='Tasks of your own: a YAML file, or a folder of them; shipped ones stay known.'),
     world: str = typer.Option('', help='Simulated world to start too: a name in config/worlds; empty: real robot.'),
     composition: bool = typer.Option(True, help='The six organs in one process, or in six.'),
     namespace: str = typer.Option('', help='ROS namespace of all nodes and relative topics.'),
@@ -30,7 +31,7 @@ def up(
     from jepa_ros.runtime.stack import Stack
     from jepa_ros.runtime.supervisor import Supervisor
 
-    stack = Stack(robot=robot, model=model, planners=planners, world=world, composition=composition,
+    stack = Stack(robot=robot, model=model, planners=planners, tasks=tasks, world=world, composition=composition,
                   namespace=namespace, params_file=params_file, log_level=log_level,
                   real_time_factor=real_time_factor, seed=seed, use_sim_time=use_sim_time or bool(world))
     if ending.is_set():

@@ -1,7 +1,8 @@
 """`configurator`: serves `pursue_goal`, tells the other organs what to do, and says how it ended (LeCun §2, §6).
 
 One goal at a time; a new one preempts the old. However a goal ends, the configuration becomes inactive, and with it
-the robot stops. States drive the pursuit; the heartbeat's timer notices what does not come.
+the robot stops. States drive the pursuit, from part to part of a sequence and from subgoal to subgoal; the heartbeat's
+timer notices what does not come. What may take long (bags, text) is read in a thread of its own.
 """
 import sys
 import threading
@@ -21,7 +22,7 @@ from ..errors import BagError, ConfigError, JepaRosError
 from ..robot.liveness import Organs
 from ..robot.ros_types import stamp_ns
 from ..runtime.diagnostics import heartbeat_phase
-from ..runtime.messages import encoded_state, fill_goal, fill_regions, mapping_fields, named
+from ..runtime.messages import encoded_state, fill_configuration, named
 from ..runtime.names import ORGANS
 from ..runtime.organ_node import OrganNode
 from ..runtime.parameters import Param
@@ -29,10 +30,12 @@ from ..runtime.process import run
 from ..runtime.qos import EVENTS, HEARTBEATS, LATCHED
 from . import goals
 from .pursuit import Pursuit, Refused, unknown_task
+from .sentences import Sentences
 
 CODES = PursueGoal.Result
 MODES = {'auto': Configuration.AUTO, 'reactive': Configuration.REACTIVE, 'planned': Configuration.PLANNED}
 KEEP_MODE = 255
+IMAGINED = 1        # landmarks whose surroundings are imagined per check: some 10 ms
 FIRST_PERCEPT_WAIT_S = 2.0  # a goal given right after the start waits this long for the first state
 
 
@@ -55,6 +58,8 @@ class ConfiguratorNode(OrganNode):
         self._state_stamp_s = 0.0         # its ROS time
         self._state_wall_s = -1e9         # wall time it came
         self._checked_s = time.monotonic()
+        self._sentences = Sentences()     # loads its text encoder with the first sentence
+        self._led = any(task.landmarks for task in self.agent.configurator.tasks.values())
         self._version = time.time_ns() // 10**6  # grows over restarts too
         self._organs = Organs(tuple(o for o in ORGANS if o != self.ORGAN), self.params.organ_timeout_s)
         self._configuration = self.publish(Configuration, 'configuration', LATCHED)
@@ -70,6 +75,8 @@ class ConfiguratorNode(OrganNode):
 
     def started(self) -> None:
         """Say that there is no goal: an older configurator may have left one."""
+        if self._led:
+            self.agent.configurator.guide.remember(self.agent.memory)
         self._publish_configuration(None)
 
     def stopped(self) -> None:
@@ -79,13 +86,15 @@ class ConfiguratorNode(OrganNode):
 
     # ---- a goal's life -------------------------------------------------------------------------------------------
     async def _execute(self, handle):
+        request = handle.request
         try:
-            task = handle.request.task or self.params.default_task
+            task = request.task or self.params.default_task
             if task not in self.agent.configurator.tasks:
                 raise Refused(CODES.UNKNOWN_TASK, unknown_task(task, self.agent.configurator.tasks))
-            goal = await self._goal(handle.request)
+            goal, task = await self._goal(request, task)
+            prepared = await self._in_thread(lambda: self.agent.configurator.prepare(goal, task, request.timeout))
             await self._ready()
-            return await self._begin(handle, goal, task).finished
+            return await self._begin(handle, prepared).finished
         except Refused as error:
             return self._refuse(handle, error.code, str(error))
         except BagError as error:
@@ -96,14 +105,23 @@ class ConfiguratorNode(OrganNode):
             self.get_logger().error(traceback.format_exc())
             return self._refuse(handle, CODES.INTERNAL, f'{type(error).__name__}: {error}')
 
-    async def _goal(self, request: PursueGoal.Goal):
-        if request.kind == PursueGoal.Goal.IMAGE:
-            return goals.from_image(self.agent, request.image)
-        if request.kind == PursueGoal.Goal.READOUT:
-            return goals.from_readouts(self.agent, request.names, request.values)
-        if request.kind == PursueGoal.Goal.BAG:
-            return await self._in_thread(lambda: goals.from_bag(self.agent, request.bag, request.bag_time))
-        raise Refused(CODES.BAD_GOAL, f'kind {request.kind} is unknown; use IMAGE (0), READOUT (1) or BAG (2)')
+    async def _goal(self, request: PursueGoal.Goal, task: str):
+        """The goal that is given, or None for one that the task knows; and the task, which a sentence may name."""
+        kinds, token = PursueGoal.Goal, self.agent.configurator.tasks[task].modulation
+        if request.kind == kinds.IMAGE:
+            return goals.from_image(self.agent, request.image, token), task
+        if request.kind == kinds.READOUT:
+            return goals.from_readouts(self.agent, request.names, request.values), task
+        if request.kind == kinds.BAG:
+            return await self._in_thread(lambda: goals.from_bag(
+                self.agent, request.bag, request.bag_time, token)), task
+        if request.kind == kinds.SENTENCE:
+            return await self._in_thread(lambda: goals.from_sentence(
+                self.agent, self._sentences, request.sentence, request.task, task))
+        if request.kind == kinds.OWN:
+            return None, task
+        raise Refused(CODES.BAD_GOAL, f'kind {request.kind} is unknown; use IMAGE (0), READOUT (1), BAG (2), SENTENCE '
+                                      '(3) or OWN (4)')
 
     async def _in_thread(self, work):
         """Await work that may take long (a bag on a slow disk) while the executor goes on."""
@@ -140,13 +158,14 @@ class ConfiguratorNode(OrganNode):
             return Refused(CODES.NO_PERCEPT, self._no_percept())
         return None
 
-    def _begin(self, handle, goal, task: str) -> Pursuit:
-        self._end(CODES.PREEMPTED, 'a new goal came')
-        goal_id = bytes(handle.goal_id.uuid).hex()[:12]
-        settings = self.agent.configurator.start(goal, task, handle.request.timeout, self._state_stamp_s, goal_id)
+    def _begin(self, handle, prepared) -> Pursuit:
+        goal_id, task = bytes(handle.goal_id.uuid).hex()[:12], prepared.name
+        settings = self.agent.configurator.start(None, now_s=self._state_stamp_s, goal_id=goal_id, state=self._state,
+                                                 prepared=prepared)
+        self._end(CODES.PREEMPTED, 'a new goal came', stop=False)
         self._pursuit = Pursuit(handle, Future(executor=self.executor), goal_id, settings, self._state_stamp_s)
         self._publish_event(EpisodeEvent.START, task)
-        self._publish_event(EpisodeEvent.GOAL, task)
+        self._publish_event(EpisodeEvent.GOAL, f'{task}: {settings.part}' if settings.part else task)
         self._publish_configuration(settings)
         self.get_logger().info(f'goal {goal_id}: task {task}')
         return self._pursuit
@@ -156,12 +175,16 @@ class ConfiguratorNode(OrganNode):
             self._publish_configuration(None)  # the robot stops now, the result follows with the next check
         return CancelResponse.ACCEPT
 
-    def _end(self, code: int, line: str) -> None:
-        """End the goal being pursued, if any: stop the robot, answer, and mark the episode's end."""
+    def _end(self, code: int, line: str, stop: bool = True) -> None:
+        """End the goal being pursued, if any: stop the robot, answer, and mark the episode's end.
+
+        stop: the configurator too; not where it has begun something else.
+        """
         pursuit, self._pursuit = self._pursuit, None
         if pursuit is None:
             return
-        self.agent.configurator.stop()
+        if stop:
+            self.agent.configurator.stop()
         self._publish_configuration(None)
         success, stopped = code == CODES.NONE, code in (CODES.CANCELED, CODES.PREEMPTED, CODES.NOT_ACTIVE)
         event = EpisodeEvent.SUCCESS if success else EpisodeEvent.STOP if stopped else EpisodeEvent.FAILURE
@@ -175,6 +198,7 @@ class ConfiguratorNode(OrganNode):
         result = self._result(code, line)
         if pursuit.progress is not None:
             result.energy, result.elapsed = float(pursuit.progress.energy), float(pursuit.progress.elapsed_s)
+            result.part = pursuit.progress.part
         self.get_logger().info(f'goal {pursuit.goal_id}: {line}')
         pursuit.finished.set_result(result)
 
@@ -195,18 +219,35 @@ class ConfiguratorNode(OrganNode):
         self._state = encoded_state(message, self.agent.model_id, self.agent.device)
         self._state_stamp_s = stamp_ns(message.header.stamp) * 1e-9
         self._state_wall_s = time.monotonic()
-        pursuit = self._pursuit
+        configurator, pursuit = self.agent.configurator, self._pursuit
+        if self._led:
+            configurator.guide.see(self._state.levels[0], self._state_stamp_s)
         if pursuit is None or pursuit.handle.is_cancel_requested:
             return
-        pursuit.progress = progress = self.agent.configurator.observe(self._state, self._state_stamp_s)
+        pursuit.progress = progress = configurator.observe(self._state, self._state_stamp_s)
         pursuit.handle.publish_feedback(PursueGoal.Feedback(
             energy=float(progress.energy), progress=float(progress.progress), elapsed=float(progress.elapsed_s),
-            plan_latency_ms=pursuit.plan_latency_ms, mode=pursuit.mode))
+            plan_latency_ms=pursuit.plan_latency_ms, mode=pursuit.mode, part=progress.part,
+            landmarks=progress.landmarks))
+        if progress.ended is not None:
+            self._say_ended(progress.ended)
         if progress.outcome == 'success':
-            self._end(CODES.NONE, f'reached in {progress.elapsed_s:.1f} s')
+            self._end(CODES.NONE, f'{progress.done} in {progress.elapsed_s:.1f} s')
         elif progress.outcome == 'timeout':
-            self._end(CODES.TIMEOUT, f'not reached within {progress.elapsed_s:.1f} s, '
-                      f'{progress.progress:.0%} of the distance covered')
+            self._end(CODES.TIMEOUT, progress.why)
+        elif configurator.settings is not pursuit.settings:
+            self._go_on(pursuit, configurator.settings)
+
+    def _say_ended(self, ended) -> None:
+        event = EpisodeEvent.PART_SUCCESS if ended.success else EpisodeEvent.PART_FAILURE
+        self._publish_event(event, f'{ended.part}: {ended.reason}' if ended.reason else ended.part)
+
+    def _go_on(self, pursuit: Pursuit, settings) -> None:
+        """Publish the settings of the next part or subgoal."""
+        if settings.part != pursuit.settings.part:
+            self._publish_event(EpisodeEvent.GOAL, f'{settings.task}: {settings.part}')
+        pursuit.settings = settings
+        self._publish_configuration(settings)
 
     def _on_plan(self, message: Plan) -> None:
         if self._pursuit is not None:
@@ -223,6 +264,9 @@ class ConfiguratorNode(OrganNode):
         if now_s - last_s > self.params.organ_timeout_s / 2:
             return  # this node itself slept: it reads the waiting messages before it judges others
         self._resume_waiting()
+        if self._led and (self._pursuit is None or self.agent.configurator.led):     # not while others plan
+            self.agent.configurator.guide.work(IMAGINED)
+            self.health.figures['landmarks'] = str(len(self.agent.configurator.guide.graph))
         if self._pursuit is None:
             return
         faults = self._organs.faults(now_s)
@@ -257,10 +301,8 @@ class ConfiguratorNode(OrganNode):
         message = Configuration(header=self._header(), version=self._version, active=settings is not None)
         if settings is not None:
             message.task, message.goal_id = settings.task, self._pursuit.goal_id
-            message.weight_names, message.weights = mapping_fields(settings.weights)
             message.mode, message.budget_ms = MODES[settings.mode], float(settings.budget_ms)
-            fill_goal(message, settings.goal)
-            fill_regions(message, settings.regions)
+            fill_configuration(message, settings)
         self._configuration.publish(message)
         return message
 

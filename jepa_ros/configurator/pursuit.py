@@ -18,6 +18,7 @@ class Pursuit:
     progress: object = None
     plan_latency_ms: float = 0.0
     mode: int = 0
+    part: str = ''         # of a sequence, the one that runs
 
 
 class Refused(JepaRosError):

@@ -42,6 +42,7 @@ class Settings:
     planners: tuple[PlannerConfig, ...] | None = None
     task: str = 'reach'
     max_time_s: float = MAX_TIME_S
+    tasks: str = ''                     # the user's own: a file or a folder
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def load(settings: Settings) -> tuple[Agent, PlanarWorld]:
         raise ConfigError(f'mode {settings.mode!r} is unknown; known: {", ".join(MODES)}')
     world = make_planar_world(settings.world)
     torch.set_num_threads(1)    # quickest for models this small, and the same sums everywhere
-    agent = Agent.load(settings.model, device='cpu')
+    agent = Agent.load(settings.model, device='cpu', tasks=settings.tasks)
     contract = agent.contract
     if len(contract.observations) != 1 or len(contract.action_names) != 2:
         raise ConfigError(f'model {settings.model}: robot {contract.name} has {len(contract.observations)} '
@@ -93,7 +94,7 @@ def load(settings: Settings) -> tuple[Agent, PlanarWorld]:
             raise ConfigError(f'model {settings.model} has {agent.world_model.levels} level(s), '
                               f'not {len(settings.planners)}')
         card = agent.card.model_copy(update={'planners': [asdict(p) for p in settings.planners]})
-        agent = Agent(agent.networks, card, contract)
+        agent = Agent(agent.networks, card, contract, tasks=settings.tasks)
     agent.warm_up()
     return agent, world
 
@@ -113,18 +114,21 @@ def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings,
     configured = agent.configurator.start(Goal(levels=shown.levels), settings.task, settings.max_time_s, world.time_s)
     agent.perception.reset()
     agent.actor.reset()
-    agent.actor.configure(goal=configured.goal, weights=configured.weights, mode=settings.mode or configured.mode,
-                          budget_ms=settings.budget_ms, regions=configured.regions)
-    path, latencies, action = [world.pose], [], None
+    _configure(agent, settings)
+    path, latencies, action, before = [world.pose], [], None, None
     reached_s, reactive, escaping, judged = None, 0, 0, False
     while True:
         if reached_s is None and math.dist(world.pose, task.goal) <= TOLERANCE_M:
             reached_s, reached_at = world.time_s, len(path)
         state = agent.perception.observe(percept(agent, world.image()))
         judged = agent.configurator.observe(state, world.time_s).outcome == 'success'
+        if agent.configurator.settings is not configured:     # the next part of a sequence, or the next subgoal
+            configured = _configure(agent, settings)
         if judged or world.time_s >= settings.max_time_s - 1e-6:
             break
-        decision = agent.actor.act(state, previous_action=action)
+        if before is not None and agent.actor.heeds_surprise:
+            agent.actor.notice(agent.world_model.surprise(before.levels[0], action, state))
+        before, decision = state, agent.actor.act(state, previous_action=action)
         action = decision.action
         if decision.mode == PLANNED and not decision.samples:
             escaping += 1
@@ -140,6 +144,15 @@ def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings,
         world.collisions, path_length_m(driven) + math.dist(driven[-1], task.goal),
         path_length_m(shortest_path(world.free, (float(path[0][0]), float(path[0][1])), task.goal)),
         tuple(latencies), len(path) - 1, reactive, escaping)
+
+
+def _configure(agent: Agent, settings: Settings):
+    """Tell perception and the actor what the configurator asks now; returns it."""
+    configured = agent.configurator.settings
+    agent.perception.modulate(configured.modulation)
+    agent.actor.configure(mode=settings.mode or configured.mode, budget_ms=settings.budget_ms,
+                          **configured.cost_arguments)
+    return configured
 
 
 class Runner:

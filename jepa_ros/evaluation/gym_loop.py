@@ -178,8 +178,8 @@ class _Drive:
             agent.actor.configure(goal=None, mode=mode or 'planned', budget_ms=settings.budget_ms)
             return
         configured = agent.configurator.start(self.shown.goal, settings.task, timeout_s, 0.0)
-        agent.actor.configure(goal=configured.goal, weights=configured.weights, mode=mode or configured.mode,
-                              budget_ms=settings.budget_ms, regions=configured.regions)
+        agent.perception.modulate(configured.modulation)
+        agent.actor.configure(mode=mode or configured.mode, budget_ms=settings.budget_ms, **configured.cost_arguments)
 
     def _judge(self, state, now_s: float) -> None:
         said = self.robot.succeeded

@@ -22,7 +22,7 @@ from jepa_ros.runtime.supervisor import Supervisor
 from jepa_ros.sim.episodes import StartGoal
 
 DOMAINS = range(1, 102)         # above 101 the ports of DDS meet Linux's ephemeral ports
-RECORDED = ('action,episode,state,prediction,imagination,plan,energy,configuration,sim/collisions,'
+RECORDED = ('action,episode,state,prediction,imagination,plan,energy,configuration,model_update,sim/collisions,'
             'scan:sensor_msgs/msg/LaserScan')
 RECORDER, CONFIGURATOR = 'recorder', 'configurator'
 SLACK_S = 20.0                  # wall time on top of a goal's own time before its result counts as lost

@@ -13,8 +13,7 @@ import torch
 from jepa_ros import checkpoint
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.agent import Agent
-from jepa_ros.configurator.configurator import Configurator
-from jepa_ros.configurator.tasks import load_tasks
+from jepa_ros.configurator.for_agent import configurator_for
 from jepa_ros.errors import ConfigError
 from jepa_ros.interop.lewm import LeWM
 from jepa_ros.perception.config import PerceptionConfig, SensorConfig
@@ -99,7 +98,7 @@ def calibrate(agent: Agent, data: EpisodeSet, radius: float, batch: int = 64) ->
                 for rows in index.split(batch)]
     model.levels[0].typical_error.copy_(torch.cat(energies).mean())
     tolerance = goal_tolerance(data, s, radius)
-    agent.configurator = Configurator(agent.cost, load_tasks(), tolerance)
+    agent.configurator = configurator_for(agent, tolerance)
     agent.card = agent.card.model_copy(update={'goal_tolerance': tolerance, 'bags': data.bags})
 
 

@@ -4,16 +4,19 @@ import time
 
 from std_msgs.msg import Header
 
-from jepa_ros.msg import State
+from jepa_ros.msg import Configuration, State
 from jepa_ros.srv import Encode
 
 from ..errors import ContractError
+from ..memory.completion import Scenes
 from ..robot.adapters import to_array
 from ..robot.ingest import Percept
 from ..runtime.live_ingest import LiveIngest
-from ..runtime.messages import state_message, time_message
+from ..runtime.messages import configured_modulation, state_message, time_message
 from ..runtime.organ_node import OrganNode
+from ..runtime.parameters import Param
 from ..runtime.process import run
+from ..runtime.qos import LATCHED
 
 IMAGE = 'sensor_msgs/msg/Image'
 MAX_GAP_PERIODS = 1.5     # percepts further apart are not one step: what was before them is forgotten
@@ -23,14 +26,23 @@ class PerceptionNode(OrganNode):
     """Encodes each percept that the streams of the contract make; `robot/ingest.py` says when and of what."""
 
     ORGAN = 'perception'
+    OWN_PARAMETERS = (
+        Param('hidden_colour', '', "colour 'r,g,b' with which the camera marks what it does not see: filled in with "
+              'what was last seen there; empty: off'),
+    )
 
     def connect(self) -> None:
         """Subscribe to the sensors."""
         self._skipped = 0
         self._observed_ns = 0
         self._state = self.publish(State, 'state')
-        self._live = LiveIngest(self, self.contract, self._on_percepts, self.agent.perception.intake(to_array))
+        perception, colour = self.agent.perception, self.params.hidden_colour
+        perception.completion = Scenes.of(perception.specs, colour) if colour else None
+        # memory compares the camera's own colours, not normalised ones
+        convert = to_array if colour else perception.intake(to_array)
+        self._live = LiveIngest(self, self.contract, self._on_percepts, convert)
         self.serve(Encode, 'encode', self._on_encode)
+        self.subscribe(Configuration, 'configuration', self._on_configuration, LATCHED, always=True)
 
     def started(self) -> None:
         """Give the sensors their timeout from now on."""
@@ -40,6 +52,9 @@ class PerceptionNode(OrganNode):
         """Tell of silent sensors and of what is wrong with their messages."""
         self._live.check()
 
+    def _on_configuration(self, message: Configuration) -> None:
+        self.agent.perception.modulate(configured_modulation(message))
+
     def _on_percepts(self, percepts: list[Percept]) -> None:
         """Encode the newest percept; older ones that came with it matter only to levels that look back."""
         started = time.monotonic()
@@ -48,7 +63,7 @@ class PerceptionNode(OrganNode):
             if each.stamp_ns - self._observed_ns > MAX_GAP_PERIODS * self.contract.control_period_s * 1e9:
                 perception.reset()
             self._observed_ns = each.stamp_ns
-            state = perception.observe(each.values, each.valid)
+            state = perception.observe(each.values, each.valid, each.stamp_ns)
         header = Header(stamp=time_message(percept.stamp_ns), frame_id=self._live.ingest.frame_id)
         self._state.publish(state_message(state, self.agent.model_id, header))
         self.health.figures['encode_ms'] = f'{(time.monotonic() - started) * 1e3:.1f}'

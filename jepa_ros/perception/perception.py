@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_ros.errors import ContractError
+from jepa_ros.errors import ConfigError, ContractError
 from jepa_ros.perception.base import IMAGE
 from jepa_ros.world_model.hjepa import HJEPA
 
 Percept = Mapping[str, np.ndarray | Tensor]
+Completion = Callable[[Percept, int | None], Percept]   # with the stamp of an observed percept: it is remembered then
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,35 @@ class Perception:
     def __init__(self, model: HJEPA, readout_names: list[str]):
         self._model, self._readout_names = model, readout_names
         self._specs = model.encoder.specs
+        self.completion: Completion | None = None   # fills in what is not seen now, as memory/completion.py does
+        self._token: Tensor | None = None       # of the task, (task_dim,)
         self.reset()
+
+    @property
+    def specs(self) -> dict:
+        """What the encoder takes: observation key -> shape and dtype."""
+        return self._specs
 
     @property
     def looks_back(self) -> bool:
         """What was observed before matters to the state of now."""
         return any(n > 1 for n in self._model.windows)
+
+    def modulate(self, token: Mapping[str, float]) -> None:
+        """Let a task say what matters (LeCun §2): numbers by name, those not named are 0; none: as if unmodulated.
+
+        ConfigError for a model without task tokens, or another name. Holds for `encode` too, until the next call.
+        """
+        self._token = self._task_token(token)
+
+    def _task_token(self, token: Mapping[str, float]) -> Tensor | None:
+        """(task_dim,) of a task token by name; None for the empty one."""
+        names = self._model.config.perception.token_names
+        unknown = [name for name in token if name not in names]
+        if unknown:
+            known = f'it has {", ".join(names)}' if names else 'it was trained without task tokens'
+            raise ConfigError(f'task token {unknown[0]!r} is not of this model: {known}')
+        return torch.tensor([token.get(name, 0.0) for name in names]) if token else None
 
     def reset(self) -> None:
         """Forget what was observed: what comes next has nothing to do with it."""
@@ -41,22 +65,25 @@ class Perception:
         self._past: list[deque[Tensor]] = [deque(maxlen=span) for span in spans]    # states of the level below
 
     @torch.inference_mode()
-    def encode(self, percept: Percept, valid: Mapping[str, bool] | None = None) -> EncodedState:
+    def encode(self, percept: Percept, valid: Mapping[str, bool] | None = None,
+               token: Mapping[str, float] | None = None) -> EncodedState:
         """State of one percept alone, as if the world stood still in it: of a goal, for one.
 
         percept[key] is an array as `robot/adapters` shape it, or an image (C, H, W) float32 from `intake`, normalised
-        already. Sensors that may be missing are left out or marked in `valid`. ContractError for what does not fit.
+        already. Sensors that may be missing are left out or marked in `valid`. `token`: of the task for which it is
+        encoded; None: of the one in force. ContractError for what does not fit.
         """
-        return self.state(self._encode(percept, valid))
+        asked = self._token if token is None else self._task_token(token)
+        return self.state(self._encode(self._completed(percept, None), valid, asked))
 
     @torch.inference_mode()
-    def observe(self, percept: Percept, valid: Mapping[str, bool] | None = None) -> EncodedState:
+    def observe(self, percept: Percept, valid: Mapping[str, bool] | None = None, stamp_ns: int = 0) -> EncodedState:
         """State of the newest percept, one control step after the last one observed.
 
         Levels with an encoder of their own look back over their period; before a whole period has been observed, the
         world is taken to have stood still before (LeCun §4.6, Fig. 15).
         """
-        s = self._encode(percept, valid)
+        s = self._encode(self._completed(percept, stamp_ns), valid, self._token)
         levels = [s]
         for level, past in enumerate(self._past, 1):
             past.append(levels[-1])
@@ -85,7 +112,10 @@ class Perception:
                  for key, encoder in encoders.items() if IMAGE in encoder.KINDS}
         return lambda stream, message: there.get(getattr(stream, 'key', None), convert)(stream, message)
 
-    def _encode(self, percept: Percept, valid: Mapping[str, bool] | None) -> Tensor:
+    def _completed(self, percept: Percept, stamp_ns: int | None) -> Percept:
+        return percept if self.completion is None else self.completion(percept, stamp_ns)
+
+    def _encode(self, percept: Percept, valid: Mapping[str, bool] | None, token: Tensor | None) -> Tensor:
         device = self._model.readout_mean.device
         for key in self._specs:
             if key not in percept and key not in self._model.encoder.optional:
@@ -94,7 +124,7 @@ class Perception:
                    if key in self._specs}
         flags = {key: torch.tensor([bool(flag)], device=device) for key, flag in (valid or {}).items()
                  if key in tensors}
-        return self._model.encode(tensors, flags)[0].float()
+        return self._model.encode(tensors, flags, None if token is None else token.to(device))[0].float()
 
     def _tensor(self, key: str, value: np.ndarray | Tensor) -> Tensor:
         spec = self._specs[key]

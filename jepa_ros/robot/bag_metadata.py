@@ -23,12 +23,14 @@ class Provenance:
     clock: str = 'system'          # system, sim, or lockstep: sim time that waits for one command per step
     parameters: dict = field(default_factory=dict)  # of the recording, JSON values
     model_sha256: str = ''         # of the checkpoint that drove, if one did
+    term_set_sha256: str = ''      # of the intrinsic cost terms in force (cost/term_set.py)
 
     def custom_data(self) -> dict[str, str]:
         """Keys and values of metadata.yaml's `custom_data`."""
         data = {'contract': self.contract.to_yaml(), 'contract_sha256': self.contract.sha256(),
                 'clock': self.clock, 'parameters': json.dumps(self.parameters, sort_keys=True),
-                'model_sha256': self.model_sha256, 'version': __version__, 'git_revision': git_revision()}
+                'model_sha256': self.model_sha256, 'term_set_sha256': self.term_set_sha256,
+                'version': __version__, 'git_revision': git_revision()}
         return {PREFIX + key: value for key, value in data.items()}
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, model_validator, ValidationError
+from pydantic import Field, model_serializer, model_validator, SerializerFunctionWrapHandler, ValidationError
 import yaml
 
 from ..errors import ContractError
 from ..paths import config_file, known
 from .adapters.commands import JOINT_TRAJECTORY
+from .drives import Drives
 from .streams import ActionField, ActionStream, Key, Observation, Readout, Strict
 from .yaml_errors import first_error, read_yaml
 
@@ -46,6 +47,8 @@ class RobotContract(Strict):
     observations: Annotated[list[Observation], Field(min_length=1)]
     readouts: list[Readout] = []
     actions: Annotated[list[ActionStream], Field(min_length=1)]
+    drives: Drives | None = Field(None, description='what the robot fears and hungers for: readouts of the hard-wired '
+                                  'terms battery, clearance, collision and readout_limits')
 
     @model_validator(mode='after')
     def _unique(self) -> 'RobotContract':
@@ -74,12 +77,27 @@ class RobotContract(Strict):
         return self
 
     @model_validator(mode='after')
+    def _felt(self) -> 'RobotContract':
+        """Drives look at readouts of this robot."""
+        for where, name in self.drives.named() if self.drives else ():
+            if name not in self.readout_names:
+                known_names = nearest(name, self.readout_names) if self.readouts else ': it has no readouts at all'
+                raise ValueError(f'drives.{where}: this robot has no readout {name!r}{known_names}')
+        return self
+
+    @model_validator(mode='after')
     def _trajectories(self) -> 'RobotContract':
         """A trajectory without a time reaches its point in one control period."""
         filled = [a.model_copy(update={'time_from_start_s': self.control_period_s})
                   if a.type == JOINT_TRAJECTORY and a.time_from_start_s is None else a for a in self.actions]
         object.__setattr__(self, 'actions', filled)     # frozen to everybody else
         return self
+
+    @model_serializer(mode='wrap')
+    def _dump(self, handler: SerializerFunctionWrapHandler) -> dict:
+        """Without the section `drives` where there is none: as contracts were before there were drives."""
+        data = handler(self)
+        return data if self.drives else {key: value for key, value in data.items() if key != 'drives'}
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> 'RobotContract':
@@ -141,7 +159,8 @@ class RobotContract(Strict):
     def sha256(self) -> str:
         """Hash over what bears on tensors: a checkpoint fits a contract when their hashes are equal.
 
-        Topics, timeouts, rates, units and descriptions are left out: renaming a topic does not change a tensor.
+        Topics, timeouts, rates, units and descriptions are left out: renaming a topic does not change a tensor. So
+        are drives: what a robot fears can be said after its model was trained.
         """
         bearing = {
             'name': self.name,

@@ -15,6 +15,7 @@ from rclpy.serialization import deserialize_message
 
 from jepa_ros.msg import EpisodeEvent
 
+from ..cost.term_set import term_set_sha256
 from ..errors import BagError, ConfigError, JepaRosError
 from ..runtime.diagnostics import ERROR, WARN
 from ..runtime.ear import Ear
@@ -43,6 +44,7 @@ AGENT_TOPICS = {  # what the agent says: topic -> (type, QoS of its publisher)
     'plan': ('jepa_ros/msg/Plan', STREAM),
     'energy': ('jepa_ros/msg/Energy', STREAM),
     'configuration': ('jepa_ros/msg/Configuration', LATCHED),
+    'model_update': ('jepa_ros/msg/ModelUpdate', EVENTS),    # of several organs, each latched
     'sim/collisions': ('std_msgs/msg/UInt32', LATCHED),
     '/clock': ('rosgraph_msgs/msg/Clock', SENSOR),
     '/diagnostics': ('diagnostic_msgs/msg/DiagnosticArray', STREAM),
@@ -56,7 +58,7 @@ class Recorder(ManagedNode):
     PARAMETERS = (
         Param('robot', 'two_rooms', 'robot contract: a name or a YAML file'),
         Param('output', '', 'folder of the bag; it must not exist yet'),
-        Param('topics', 'action,episode,state,prediction,plan,energy,configuration,sim/collisions',
+        Param('topics', 'action,episode,state,prediction,plan,energy,configuration,model_update,sim/collisions',
               'what to record beyond the contract: names, separated by commas; name:package/msg/Type for others'),
         Param('clock', 'system', 'log times: system is the time of sending, sim and lockstep take them from stamps',
               choices=('system', 'sim', 'lockstep')),
@@ -91,6 +93,7 @@ class Recorder(ManagedNode):
             self._settings = json.loads(p.parameters)
         except ValueError as error:
             raise ConfigError(f'parameter parameters is not JSON: {error}') from error
+        self._term_set = term_set_sha256()
         self._formats = chosen(p.compress_images, self.contract)
         self._topics = self._wanted()
         self._unseen = {self.resolve_topic_name(s.topic) for s in self._streams()}
@@ -105,8 +108,8 @@ class Recorder(ManagedNode):
         """Open the bag and listen."""
         p, formats = self.params, {self.resolve_topic_name(t): form for t, form in self._formats.items()}
         contract = compressed_contract(self.contract, self._formats)
-        writer = BagWriter(p.output, Provenance(contract, p.clock, self._settings, p.model_sha256),
-                           split_bytes=p.split_mb * 1_000_000, split_ns=round(p.split_s * 1e9),
+        told = Provenance(contract, p.clock, self._settings, p.model_sha256, self._term_set)
+        writer = BagWriter(p.output, told, split_bytes=p.split_mb * 1_000_000, split_ns=round(p.split_s * 1e9),
                            min_free_bytes=p.min_free_mb * 1_000_000)
         for name, (kind, profile) in self._topics.items():
             topic = self.resolve_topic_name(name)

@@ -1,5 +1,6 @@
 """YAML files to one-line errors that name file, line and field; used where pydantic checks a file."""
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -108,8 +109,12 @@ def _keys(model: type[BaseModel], location: tuple) -> list[str]:
 
 
 def _fields(kind: object) -> dict:
-    """Of a model or a dataclass, by name."""
-    return getattr(kind, 'model_fields', None) or getattr(kind, '__dataclass_fields__', {})
+    """Of a model or a dataclass, or of one that may be missing (`Model | None`), by name."""
+    for each in (kind, *(get_args(kind) if isinstance(kind, UnionType) else ())):
+        found = getattr(each, 'model_fields', None) or getattr(each, '__dataclass_fields__', {})
+        if found:
+            return found
+    return {}
 
 
 def _line(text: str, location: tuple) -> int | None:

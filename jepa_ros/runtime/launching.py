@@ -32,6 +32,7 @@ ARGUMENTS = {
     'robot': ('two_rooms', 'Robot contract: a name in config/robots, or the path of a YAML file.'),
     'model': ('two_rooms', 'Checkpoint: the name of a shipped model, or the path of a folder.'),
     'planners': ('', 'Planner settings: a name in config/planners, or a YAML file; empty: those of the model.'),
+    'tasks': ('', 'Tasks of your own: a YAML file, or a folder of them; the shipped ones stay known.'),
     'composition': ('true', 'true: the six organs in one process with one copy of the weights; false: six processes.'),
     'log_level': ('info', 'Least severity that the nodes log: debug, info, warn, error or fatal.'),
 }

@@ -111,19 +111,53 @@ def configured_weights(message: Configuration) -> dict[str, float]:
 
 def fill_regions(message: Configuration, regions) -> None:
     """Write regions to keep out of into a Configuration."""
-    message.avoid = [
-        Region(names=list(region.centre), radius=float(region.radius),
-               centre=[0.0 if isinstance(value, str) else float(value) for value in region.centre.values()],
-               follows=[value if isinstance(value, str) else '' for value in region.centre.values()])
-        for region in regions]
+    message.avoid = [_region(region) for region in regions]
 
 
 def configured_regions(message: Configuration):
     """Read the regions to keep out of, a tuple, out of a Configuration."""
+    return _regions(message.avoid, 'avoid')
+
+
+def fill_configuration(message: Configuration, settings) -> None:
+    """Write what the cost and perception need of a configurator's `Settings` into a Configuration."""
+    message.part = settings.part
+    message.weight_names, message.weights = mapping_fields(settings.weights)
+    fill_goal(message, settings.goal)
+    fill_regions(message, settings.regions)
+    message.discomfort = [_region(region) for region in settings.discomforts]
+    if settings.program is not None:
+        message.program = tensor_message(settings.program)
+    message.modulation_names, message.modulation = mapping_fields(settings.modulation)
+
+
+def configured_cost(message: Configuration, device: str = 'cpu') -> dict:
+    """What a Configuration says to the cost, as keywords of `Cost.make_settings`; only what is there."""
+    said = {'goal': configured_goal(message, device), 'weights': configured_weights(message),
+            'regions': configured_regions(message)}
+    if message.discomfort:
+        said['discomfort'] = _regions(message.discomfort, 'discomfort')
+    if message.program.shape:
+        said['program'] = torch_tensor(message.program, 'configuration.program', (None, None), device)
+    return said
+
+
+def configured_modulation(message: Configuration) -> dict[str, float]:
+    """Read the task token out of a Configuration, by name."""
+    return named(message.modulation_names, message.modulation, 'configuration.modulation')
+
+
+def _region(region) -> Region:
+    return Region(names=list(region.centre), radius=float(region.radius),
+                  centre=[0.0 if isinstance(value, str) else float(value) for value in region.centre.values()],
+                  follows=[value if isinstance(value, str) else '' for value in region.centre.values()])
+
+
+def _regions(messages: Sequence[Region], which: str):
     from ..cost.cost import Region as Kept
     regions = []
-    for number, region in enumerate(message.avoid):
-        field = f'configuration.avoid[{number}]'
+    for number, region in enumerate(messages):
+        field = f'configuration.{which}[{number}]'
         centre: dict[str, float | str] = dict(named(region.names, region.centre, field))
         if len(region.follows) != len(region.names):
             raise ContractError(f'{field}: {len(region.names)} names but {len(region.follows)} of what they follow')
@@ -157,22 +191,36 @@ def intrinsic_energy(message: Energy) -> float:
     return sum(term.weight * term.value for term in message.terms if term.intrinsic)
 
 
-def action_message(values, names: Sequence[str], header, state_stamp: Time, plan_id: int, mode: int) -> Action:
-    """Pack the action (A,), SI units."""
+def intrinsic_energy_per_step(message: Energy) -> np.ndarray:
+    """The same for each step of a plan, (T,)."""
+    per_step = tensor_array(message.per_step, 'energy.per_step', (len(message.terms), None))
+    weights = np.array([term.weight if term.intrinsic else 0.0 for term in message.terms])
+    return weights @ per_step
+
+
+def action_message(values, names: Sequence[str], header, state_stamp: Time, plan_id: int, mode: int,
+                   versions: Mapping[str, int] | None = None) -> Action:
+    """Pack the action (A,), SI units; `versions`: of the learned weights in force, by organ."""
     return Action(header=header, state_stamp=state_stamp, plan_id=plan_id, mode=mode, names=list(names),
-                  values=[float(v) for v in values])
+                  values=[float(v) for v in values], **version_fields(versions))
+
+
+def version_fields(versions: Mapping[str, int] | None) -> dict[str, int]:
+    """Versions by organ as the fields of Action and Plan."""
+    return {f'{organ}_version': int(version) for organ, version in (versions or {}).items()}
 
 
 def plan_message(decision, names: Sequence[str], header, state_stamp: Time, plan_id: int, latency_ms: float,
-                 budget_ms: float) -> Plan:
-    """Pack a Decision: actions (H, A) and, per level below the top, subgoals (n, D)."""
+                 budget_ms: float, versions: Mapping[str, int] | None = None) -> Plan:
+    """Pack a Decision: actions (H, A) and, per level below the top, subgoals (n, D); `versions` as for an action."""
     return Plan(
         header=header, state_stamp=state_stamp, plan_id=plan_id, mode=int(decision.mode), action_names=list(names),
         actions=tensor_message(np.asarray(decision.actions, np.float32)),
         subgoals=[tensor_message(level) for level in decision.subgoals],
         energies=[float(e) for e in decision.energies], samples=[int(n) for n in decision.samples],
         iterations=[int(n) for n in decision.iterations], latency_ms=float(latency_ms), budget_ms=float(budget_ms),
-        deadline_hit=bool(decision.deadline_hit), degradation=decision.degradation or '')
+        deadline_hit=bool(decision.deadline_hit), degradation=decision.degradation or '', why=decision.why,
+        **version_fields(versions))
 
 
 def mapping_fields(values: Mapping[str, float]) -> tuple[list[str], list[float]]:

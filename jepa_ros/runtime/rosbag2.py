@@ -7,11 +7,13 @@ from pathlib import Path
 
 import yaml
 
+from ..cost.term_set import term_set_sha256
 from ..robot.bag_metadata import PREFIX, Provenance
 from ..robot.contract import RobotContract
 
 RECORDER, ROSBAG2 = 'jepa_ros', 'rosbag2'
-AGENT_TOPICS = ('action', 'episode', 'state', 'prediction', 'plan', 'energy', 'configuration', 'sim/collisions')
+AGENT_TOPICS = ('action', 'episode', 'state', 'prediction', 'plan', 'energy', 'configuration', 'model_update',
+                'sim/collisions')
 
 
 def record_command(contract: RobotContract, output: Path | str, namespace: str = '', clock: str = 'system',
@@ -22,7 +24,7 @@ def record_command(contract: RobotContract, output: Path | str, namespace: str =
     topics = dict.fromkeys(name if name.startswith('/') else f'{namespace}/{name}' for name in names)
     splits = [*(['--max-bag-size', str(split_mb * 1_000_000)] if split_mb else []),
               *(['--max-bag-duration', str(split_s)] if split_s else [])]
-    said = Provenance(contract, clock, parameters or {}).custom_data()
+    said = Provenance(contract, clock, parameters or {}, term_set_sha256=term_set_sha256()).custom_data()
     return ['ros2', 'bag', 'record', '--storage', 'mcap', '--storage-preset-profile', 'zstd_fast',
             '--output', str(output), *splits, *(['--use-sim-time'] if clock == 'sim' else []),
             '--custom-data', *(f'{key}={_plain(key, value)}' for key, value in said.items() if value),

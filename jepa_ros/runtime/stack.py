@@ -22,6 +22,7 @@ class Stack:
     robot: str = 'two_rooms'
     model: str = 'two_rooms'
     planners: str = ''                 # a name or a file; empty: those of the model
+    tasks: str = ''                    # the user's own: a file or a folder
     world: str = ''
     composition: bool = True
     namespace: str = ''
@@ -67,7 +68,8 @@ class Stack:
         common = {'robot': self.robot, 'use_sim_time': sim_time, 'autostart': True}
         if name == GATE:  # in lockstep each command is one step of time: the gate must not repeat them
             return {**common, **({'repeat_rate_hz': 0.0} if self.world and self.real_time_factor == 0 else {})}
-        return {**common, 'model': self.model, **({'planners': self.planners} if self.planners else {})}
+        own = {'planners': self.planners, 'tasks': self.tasks}
+        return {**common, 'model': self.model, **{key: value for key, value in own.items() if value}}
 
     def check(self) -> None:
         """Refuse what cannot work before anything is started. Raises a JepaRosError in one line."""
@@ -79,6 +81,9 @@ class Stack:
         if self.planners:
             from ..actor.planner_file import load_planners
             load_planners(self.planners, len(checkpoint.read_card(folder).architecture['levels']))
+        if self.tasks:
+            from ..configurator.tasks import load_tasks
+            load_tasks(self.tasks)
         if self.world:
             from ..sim.worlds import load_config
             load_config(self.world)

@@ -9,15 +9,18 @@ import sys
 
 import numpy as np
 
-from jepa_ros.msg import Plan, Prediction, State
+from jepa_ros.msg import ModelUpdate, Plan, Prediction, State
 from jepa_ros.srv import Rollout
 
 from ..errors import ContractError
 from ..robot.adapters import to_array
 from ..robot.ros_types import message_class, stamp_ns
 from ..runtime.messages import encoded_state, prediction_message, tensor_array, torch_tensor
+from ..runtime.model_update import apply, pack, TOPIC
 from ..runtime.organ_node import OrganNode
+from ..runtime.parameters import Param
 from ..runtime.process import run
+from ..runtime.qos import LATCHED
 
 REMEMBERED_STATES = 20    # two seconds at 10 Hz: longer than any plan takes
 MAX_GAP_PERIODS = 1.5     # states further apart are not one step: no surprise can be told
@@ -27,12 +30,19 @@ class WorldModelNode(OrganNode):
     """Foresees the next state from what the robot is really commanded (behind the gate), not from what was proposed."""
 
     ORGAN = 'world_model'
+    OWN_PARAMETERS = (
+        Param('adapt', False, 'let the dynamics adapt while the robot drives, where predictions go on being wrong'),
+        Param('adapt_trigger', 3.0, 'surprise that counts as wrong, in errors of training', low=1.1, high=1000.0),
+    )
+    _adapting = _version = None
 
     def connect(self) -> None:
         """Subscribe to states, applied commands and plans."""
         self._states: OrderedDict[int, object] = OrderedDict()  # stamp in ns -> EncodedState
         self._applied = [np.zeros(len(stream.fields)) for stream in self.contract.actions]
         self._foreseen = None     # (stamp in ns, predicted next state)
+        if self.params.adapt:
+            self._adapt()
         self._prediction = self.publish(Prediction, 'prediction')
         self._imagination = self.publish(Prediction, 'imagination')
         self.subscribe(State, 'state', self._on_state)
@@ -40,6 +50,39 @@ class WorldModelNode(OrganNode):
         for index, stream in enumerate(self.contract.actions):
             self.subscribe(message_class(stream.type, stream.topic), stream.topic, partial(self._on_command, index))
         self.serve(Rollout, 'rollout', self._on_rollout)
+
+    def _adapt(self) -> None:
+        """Begin to watch for dynamics that have changed; a version that is found waits for the executor's thread."""
+        from ..training.adaptation import Adaptation, AdaptationSettings
+        from ..training.adapting_thread import AdaptingThread
+        adaptation = Adaptation(self.agent.networks.world_model,
+                                AdaptationSettings(trigger=self.params.adapt_trigger))
+        self._updates = self.publish(ModelUpdate, TOPIC, LATCHED)
+
+        def found(version) -> None:
+            self._version = version
+        self._adapting = AdaptingThread(adaptation, found, lambda line: self.health.count('adaptation', line))
+
+    def check(self) -> None:
+        """Put in force what adaptation has found, and tell the others."""
+        if self._adapting is None or (version := self._version) is None:
+            return
+        message = pack(self.agent, 'world_model', version.tensors, f'dynamics {version.number}: {version.reason}')
+        message.header.stamp = self.get_clock().now().to_msg()
+        if not apply(self.agent, message):
+            return      # a plan is under way: at the next beat
+        if self._version is version:
+            self._version = None
+        self._updates.publish(message)
+        self.health.figures['dynamics'] = f'{version.number}: {version.reason}'
+        self.get_logger().info(f'world model version {message.version}: {message.note}')
+
+    def teardown(self) -> None:
+        """End the adaptation."""
+        if self._adapting is not None:
+            self._adapting.stop()
+            self._adapting = self._version = None
+        super().teardown()
 
     def _on_command(self, index: int, message) -> None:
         self._applied[index] = to_array(self.contract.actions[index], message)
@@ -64,6 +107,9 @@ class WorldModelNode(OrganNode):
         if not 0 < gap_s <= MAX_GAP_PERIODS * self.contract.control_period_s or previous not in self._states:
             return math.nan
         before = self._states[previous].levels[0]
+        if self._adapting is not None:
+            action = self.agent.world_model.scale_actions(np.concatenate(self._applied))
+            self._adapting.see(before, action, state.levels[0])
         return self.agent.world_model.surprise(before, np.concatenate(self._applied), state.levels[0])
 
     def _on_plan(self, message: Plan) -> None:

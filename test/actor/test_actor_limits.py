@@ -121,7 +121,7 @@ def test_only_whole_plans_tell_how_long_plans_take():
     assert made.pace.expected_ms(0) == expected != 1
 
 
-WALL = Region({'x_m': 0.3}, 0.2)
+WALL, BEHIND = Region({'x_m': 0.3}, 0.2), Goal(levels=(torch.tensor([0.6, -0.2]),))
 
 
 def test_drives_around_what_it_must_keep_out_of():
@@ -140,7 +140,7 @@ def sliding(**values) -> Actor:
     """A robot that slides to the right, whatever it does."""
     model = tiny.integrator_model(1)
     model.levels[0].predictor.forward = lambda s, a: s + torch.tensor([0.2, 0.0])
-    return ready(levels=1, model=model, regions=[WALL], **values)
+    return ready(goal=BEHIND, levels=1, model=model, regions=[WALL], **values)
 
 
 @pytest.mark.parametrize('mode', ['auto', 'planned'])
@@ -161,7 +161,7 @@ def test_plans_again_where_a_guardrail_can_be_kept():
                                          ([(0.0, 1.0)] * 3 + [(1.0, 0.0)], True),
                                          ([(0.0, 1.0)] * 2 + [(1.0, 0.0)] * 2, False)])
 def test_a_reflex_that_breaks_a_guardrail_is_not_sent(chunk, sent):
-    decision = ready(mode='reactive', policy=reflex(*chunk), regions=[WALL]).act(at(-0.05))
+    decision = ready(BEHIND, mode='reactive', policy=reflex(*chunk), regions=[WALL]).act(at(-0.05))
     assert decision.mode == REACTIVE and np.any(decision.action) == sent
     assert decision.degradation == ('' if sent else 'Mode-1 breaks a guardrail: standing still')
 
@@ -200,7 +200,7 @@ def test_only_the_seed_decides_also_over_scenarios(mode):
     actions = []
     for noise in (1, 2):
         model = tiny.model((level,), perception=tiny.perception(2))
-        made = ready(levels=1, model=model, mode=mode, policy=acting.policy(), scenarios=3, regions=[WALL])
+        made = ready(BEHIND, levels=1, model=model, mode=mode, policy=acting.policy(), scenarios=3, regions=[WALL])
         torch.manual_seed(noise)
         before = torch.get_rng_state()
         actions.append(made.act(at(-0.2)).actions)

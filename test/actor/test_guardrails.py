@@ -11,17 +11,19 @@ from jepa_ros.actor.hierarchy import Hierarchy, HierarchyPlan
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.cost.cost import Cost, Goal, Region
 from jepa_ros.errors import ConfigError
+from jepa_ros.robot.drives import Drives, Range
 
 CONFIG = PlannerConfig(samples=128, iterations=8, horizon=8, elites=16, correlation=0.5, min_std=0.02)
 ALL_OF_FOUR = {'horizon': 4, 'samples': 512, 'iterations': 13}      # 9⁴ sequences
 
 
-def guarded(levels: int = 1, robot: Tensor | None = None, **changes) -> tuple[Hierarchy, Cost]:
+def guarded(levels: int = 1, robot: Tensor | None = None, drives: Drives | None = None,
+            **changes) -> tuple[Hierarchy, Cost]:
     """Over the integrator, whose readouts are its state."""
     model = tiny.integrator_model(levels)
     for jepa in model.levels:
         jepa.readout = torch.nn.Identity()
-    cost = Cost(model, ['x_m', 'y_m'])
+    cost = Cost(model, ['x_m', 'y_m'], None, drives)
     return Hierarchy(model, cost, [replace(CONFIG, **changes)] * levels, robot), cost
 
 
@@ -59,6 +61,17 @@ def test_a_plan_stops_before_a_wall_on_every_level(levels):
     assert float(through[-1, 0]) > 0.3
     assert plan.sound and all(float(s[0, :, 0].max()) < 0.1 + 1e-4 for s in plan.states)
     assert all(float(search.violation) == 0 for search in plan.searches)
+
+
+@pytest.mark.parametrize('kind', ['collision', 'limits'])
+@pytest.mark.parametrize('levels', [1, 2])
+def test_no_plan_leads_into_a_collision_or_over_a_limit_of_the_robot(kind, levels):
+    made = guarded(levels, drives=Drives(**{kind: [Range(readout='x_m', high=0.2), Range(readout='y_m', low=-5.0)]}))
+    model, cost = made[0]._model, made[1]
+    settings = replace(cost.make_settings(None, {'goal': 1e6}), goal_levels=model.still(torch.tensor([0.6, 0.0])))
+    plan = made[0].plan((torch.zeros(1, 2),) * 3, settings, generator=generator())
+    assert plan.sound and all(float(s[0, :, 0].max()) < 0.2 + 1e-4 for s in plan.states)
+    assert made[0].violation(torch.zeros(2), settings, torch.tensor([[1.0, 0.0]] * 3)) == pytest.approx(0.1, abs=1e-4)
 
 
 def test_a_plan_keeps_away_from_what_moves():

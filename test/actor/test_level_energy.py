@@ -1,4 +1,6 @@
 """What a plan costs, level by level, and what it may not do."""
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
@@ -51,6 +53,18 @@ def test_below_it_costs_the_way_to_the_subgoal_and_the_actions_but_not_the_goal(
     states = 0.1 * actions().cumsum(2)
     own = energy.cost.energy(states, actions(), energy.cost.action_settings(energy.settings), previous)
     assert torch.allclose(energy(actions()).energy, squared(states, subgoal[:, None, None]).sum(-1) + own, atol=1e-6)
+
+
+@pytest.mark.parametrize('level', [0, 1])
+def test_curiosity_asks_the_ensemble_about_each_step_from_where_the_plan_starts(level):
+    model = tiny.model(tuple(each.model_copy(update={'ensemble': 2}) for each in tiny.LEVELS[:2]))
+    s, given = torch.randn(1, 6), torch.rand(1, 4, 3, model.levels[level].action_encoder.dim)
+    energy = problem(model, level, s=s, goal=None)
+    energy = replace(energy, settings=energy.cost.make_settings(None, {'curiosity': 1.0, 'effort': 0, 'smoothness': 0}))
+    states = energy.rollout(given)
+    before = torch.cat([s[:, None, None].expand(1, 4, 1, 6), states[:, :, :-1]], 2)
+    expected = (1 / (1 + model.levels[level].disagreement(before, given))).sum(-1)
+    assert torch.allclose(energy(given).energy, expected, atol=1e-6)
 
 
 def test_strangeness_counts_above_level_0_only():

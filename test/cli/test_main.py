@@ -47,7 +47,7 @@ def test_a_wrong_key_or_value_is_named(given, words):
     (['up', '--wrold', 'x'], ('--wrold',)),
     (['up', 'real_time_factor=fast'], ('--real-time-factor', 'valid number')),
     (['up', 'world=two_roms'], ("'two_roms'", 'two_rooms')),
-    (['goal'], ('--image, --readout and --bag',)),
+    (['goal'], ('--image, --readout, --bag and --say',)),
     (['goal', '--readout', 'x_m'], ('--readout x_m', 'name=number')),
     (['goal', '--image', '/nowhere.png'], ('/nowhere.png', 'no such file')),
     (['goal', '--bag', '/nowhere'], ('--time',)),

@@ -14,7 +14,16 @@ from jepa_ros.perception.perception import EncodedState
 
 TOLERANCE = 0.04
 TASKS = {'reach': Task(weights={'effort': 0.5}, timeout_s=20), 'loose': Task(success=4.0),
-         'reflex': Task(mode='reactive'), 'broken': Task(weights={'gaol': 1.0})}
+         'reflex': Task(mode='reactive'), 'broken': Task().model_copy(update={'weights': {'gaol': 1.0}}),
+         'around': Task(avoid=[Avoid(centre={'x_m': 50.0}, radius=0.2)]),
+         'lost': Task(avoid=[Avoid(centre={'z_m': 0}, radius=1)]),
+         'hold': Task(goal='stay', success={'energy': 1.0, 'after_s': 5}), 'roam': Task(goal='none', timeout_s=9),
+         'east': Task(goal={'readouts': {'x_m': 2.0}}, timeout_s=10),
+         'far_east': Task(goal='none', success={'when': ['x_m > 3', 'y_m <= 0']}),
+         'round': Task(sequence=['east', {'task': 'reach', 'goal': {'readouts': {'x_m': -2.0}}, 'timeout_s': 5}],
+                       repeat=2, on_failure='next'),
+         'two_goals': Task(sequence=['reach', 'east']), 'tuned': Task(modulation={'speed': 1.0}),
+         'shown': Task(goal={'image': 'door.png'})}
 GOAL = Goal(levels=(torch.zeros(6), torch.zeros(6)))
 READOUT_GOAL = Goal(readouts={'x_m': 1.0, 'y_m': 0.0})
 
@@ -37,10 +46,7 @@ def test_starting_a_goal_gives_the_settings_of_its_task(configurator):
 
 
 def test_regions_of_the_task_are_settings_and_checked(configurator):
-    region = Avoid(centre={'x_m': 0.5}, radius=0.2)
-    configurator.tasks = TASKS | {'around': Task(avoid=[region]),
-                                  'lost': Task(avoid=[Avoid(centre={'z_m': 0}, radius=1)])}
-    assert configurator.start(GOAL, 'around').regions == (Region({'x_m': 0.5}, 0.2),)
+    assert configurator.start(GOAL, 'around').regions == (Region({'x_m': 50.0}, 0.2),)
     with pytest.raises(CostError, match="unknown readout 'z_m'"):
         configurator.start(GOAL, 'lost')
     assert configurator.settings.task == 'around'
@@ -140,6 +146,12 @@ def test_observing_before_any_goal_is_refused(configurator):
     ((Goal(),), ConfigError, 'the goal is empty: give an image, readout values or a moment of a bag'),
     ((Goal(readouts={'z_m': 0.0}),), CostError, "unknown readout 'z_m'"),
     ((Goal(levels=(torch.zeros(5),)),), CostError, 'goal state has 5 numbers'),
+    ((None, 'reach'), ConfigError, 'the goal is empty'), ((None, 'two_goals'), ConfigError, 'the goal is empty'),
+    ((GOAL, 'hold'), ConfigError, r"task 'hold' knows its goal itself \(to stay\): give none with it"),
+    ((GOAL, 'round'), ConfigError, r"task 'round' knows its goal itself \(a sequence\)"),
+    ((None, 'hold'), ConfigError, "task 'hold' is to stay in the present state, and there is none yet"),
+    ((None, 'shown'), ConfigError, "task 'shown' shows an image or a recording, which needs an agent with perception"),
+    ((GOAL, 'tuned'), ConfigError, 'modulation speed: this model was trained without task tokens'),
     ((GOAL, 'broken'), CostError, r"unknown cost term 'gaol'"),
     ((READOUT_GOAL, 'reflex'), ConfigError, "task 'reflex' acts by reflex, which needs a goal image"),
     ((GOAL, 'reach', -1.0), ConfigError, 'timeout is -1.0 s'),
@@ -182,3 +194,73 @@ def test_a_readout_goal_cannot_be_switched_to_reflex(configurator):
     with pytest.raises(ConfigError, match='needs a goal image or a moment of a bag'):
         configurator.reconfigure(mode='reactive')
     assert configurator.settings is before
+
+
+# ---- tasks that know their goals, and sequences of them
+def test_to_stay_is_to_go_back_to_where_it_began(configurator):
+    settings = configurator.start(None, 'hold', state=at(3.0), now_s=1.0)
+    assert torch.equal(settings.goal.levels[0], at(3.0).levels[0])
+    assert configurator.observe(at(3.0), 5.9).outcome is None           # there, but not for long enough
+    assert configurator.observe(at(4.0), 6.1).outcome is None           # pushed away
+    assert configurator.observe(at(3.0), 7.0).outcome == 'success'
+
+
+def test_a_task_without_a_goal_runs_until_time_is_up(configurator):
+    assert configurator.start(None, 'roam').goal is None
+    progress = configurator.observe(at(0.0), 8.9)
+    assert progress.outcome is None and math.isnan(progress.energy) and progress.progress == 0.0
+    assert configurator.observe(at(0.0), 9.0).outcome == 'timeout'
+
+
+def test_success_may_be_conditions_on_readouts_all_of_which_must_hold(configurator):
+    configurator.start(None, 'far_east')
+    assert [configurator.observe(at(0.0, x, y), 1.0).outcome for x, y in ((3.1, 0.1), (3.0, 0.0), (3.1, 0.0))] == \
+        [None, None, 'success']
+
+
+def test_a_sequence_goes_from_goal_to_goal_with_a_new_version_each(configurator):
+    first = configurator.start(None, 'round')
+    assert (first.task, first.part, first.goal.readouts) == ('round', '1/2 east', {'x_m': 2.0})
+    progress = configurator.observe(at(0.0, x=2.0), 1.0)
+    assert (progress.outcome, progress.ended.success, progress.ended.part) == (None, True, '1/2 east')
+    second = configurator.settings
+    assert second.version > first.version and second.part == '2/2 reach' and second.goal.readouts == {'x_m': -2.0}
+    assert second.weights['effort'] == 0.5      # of the task `reach`
+
+
+def test_a_part_whose_time_is_up_is_passed_over_and_the_sequence_ends_after_its_rounds(configurator):
+    configurator.start(None, 'round')
+    seen = [configurator.observe(at(0.0, x=x), now) for now, x in ((1, 2.0), (6.5, 0.0), (7, 2.0), (8, -2.0))]
+    assert [p.ended.success for p in seen] == [True, False, True, True]
+    assert seen[1].ended.reason == 'not reached within 5 s' and seen[2].part == '1/2 east, round 2'
+    assert [p.outcome for p in seen] == [None, None, None, 'success']
+
+
+def test_a_sequence_takes_the_goal_of_the_action_where_a_part_has_none(configurator):
+    assert configurator.start(GOAL, 'two_goals').goal is GOAL
+
+
+def test_a_part_that_cannot_begin_fails_and_the_configurator_goes_on(configurator):
+    tasks = {'in': Task(goal={'readouts': {'x_m': 2.0}}), 'stay': Task(goal='stay', success='never'),
+             'both': Task(sequence=['in', 'stay'], on_failure='next')}
+    made = Configurator(configurator._cost, tasks, TOLERANCE)
+    made.start(None, 'both', state=at(0.0))
+    made._cost.make_settings = lambda *args, **kwargs: (_ for _ in ()).throw(CostError('the goal lies inside'))
+    made.observe(at(0.0, x=2.0), 1.0)
+    ended = made.observe(at(0.0, x=2.0), 1.1)
+    assert ended.ended.reason == 'the goal lies inside' and ended.outcome == 'success'  # the first part was reached
+
+
+def test_a_token_that_the_model_has_is_a_setting(configurator):
+    tuned = Configurator(configurator._cost, TASKS, TOLERANCE, token_names=['speed'])
+    assert tuned.start(GOAL, 'tuned').modulation == {'speed': 1.0}
+    with pytest.raises(ConfigError, match=r"unknown token 'speed' \(did you mean sped\?\); known: sped"):
+        Configurator(configurator._cost, TASKS, TOLERANCE, token_names=['sped']).start(GOAL, 'tuned')
+
+
+def test_a_task_of_the_user_s_own_is_checked_against_the_model(configurator):
+    configurator.check('round')
+    with pytest.raises(CostError, match="unknown readout 'z_m'"):
+        configurator.check('lost')
+    with pytest.raises(ConfigError, match='without task tokens'):
+        configurator.check('tuned')

@@ -9,6 +9,7 @@ import torch
 
 from jepa_ros.cost.cost import Cost, Goal, Region
 from jepa_ros.cost.critic import Critic
+from jepa_ros.cost.intrinsic import TERMS
 from jepa_ros.errors import CostError
 from jepa_ros.world_model.hjepa import HJEPA
 
@@ -43,7 +44,7 @@ def test_total_is_the_weighted_sum_of_the_terms_and_what_the_planner_pays(cost, 
     assert report.total == pytest.approx(sum(t.weight * t.value for t in report.terms))
     assert report.total == pytest.approx(float(cost.energy(*plan).detach()), rel=1e-4, abs=1e-5)
     for t in report.terms:
-        assert t.weight == weights[t.name]
+        assert t.weight == {**cost.default_weights(), **weights}[t.name]
         assert t.per_step.shape == (5,)
         assert t.value == pytest.approx(float(t.per_step.sum()), rel=1e-5, abs=1e-6)
 
@@ -51,9 +52,8 @@ def test_total_is_the_weighted_sum_of_the_terms_and_what_the_planner_pays(cost, 
 def test_every_term_says_what_it_is(cost, plan):
     cost.configure(goal=GOAL)
     kinds = {t.name: (t.intrinsic, t.guardrail) for t in cost.evaluate(*plan).terms}
-    assert kinds == {'goal': (True, False), 'readout_goal': (True, False), 'effort': (True, False),
-                     'smoothness': (True, False), 'limits': (True, True), 'avoid': (True, True),
-                     'critic': (False, False)}
+    guardrails = {'limits', 'avoid', 'collision', 'readout_limits'}
+    assert kinds == {name: (True, name in guardrails) for name in TERMS.names()} | {'critic': (False, False)}
 
 
 def test_a_term_not_named_keeps_its_default(cost):

@@ -74,8 +74,9 @@ def test_limits_grow_outside_the_contract(size, sign):
     assert one == pytest.approx((size - 1) ** 2, rel=1e-4)
 
 
-def test_limits_and_regions_to_avoid_are_guardrails():
-    assert [name for name in TERMS.names() if TERMS.get(name).guardrail] == ['avoid', 'limits']
+def test_limits_collisions_and_regions_to_avoid_are_guardrails():
+    guardrails = [name for name in TERMS.names() if TERMS.get(name).guardrail]
+    assert guardrails == ['avoid', 'collision', 'limits', 'readout_limits']
 
 
 def test_gradients_point_from_the_state_to_the_goal():

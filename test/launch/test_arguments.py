@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 LAUNCH = Path(__file__).parents[2] / 'launch'
-COMMON = {'namespace', 'use_sim_time', 'params_file', 'robot', 'model', 'planners', 'composition', 'log_level'}
+COMMON = {'namespace', 'use_sim_time', 'params_file', 'robot', 'model', 'planners', 'tasks', 'composition', 'log_level'}
 
 
 def shown(name: str) -> dict:

@@ -138,3 +138,49 @@ def test_never_holds_more_than_its_capacity(places, capacity):
 def test_reads_a_batch_like_its_queries_one_by_one():
     memory, queries = filled(), torch.randn(4, 3, generator=torch.Generator().manual_seed(5))
     assert torch.allclose(memory.read(queries), torch.stack([memory.read(q) for q in queries]), atol=1e-6)
+
+
+def test_a_write_and_a_read_let_gradients_flow_to_key_value_query_beta_and_gamma():
+    """§4.9: "allow to back-propagate gradients through them": through eq. 15–20, allocation and replacement."""
+    def written_then_read(key, value, later, query, beta, gamma):
+        memory = AssociativeMemory(2, 1, capacity=2, beta=beta, gamma=gamma)
+        memory.keys, memory.values = memory.keys.double(), memory.values.double()
+        memory.write(key, value)                        # allocates
+        memory.write(key.detach() + 0.3, later)         # near: eq. 18–20
+        memory.write(key + 4.0, later)                  # far: allocates
+        memory.write(key - 4.0, value * later)          # full: takes the slot written longest ago
+        assert len(memory) == 2
+        return memory.read(query)
+
+    def leaf(*values):
+        return torch.tensor(values, dtype=torch.float64, requires_grad=True)
+    leaves = leaf(0.1, -0.2), leaf(1.5), leaf(-0.5), leaf(-3.2, -3.9), leaf(0.7).squeeze(), leaf(0.4).squeeze()
+    assert torch.autograd.gradcheck(written_then_read, leaves)
+    read = written_then_read(*leaves)
+    assert all(bool(g.abs().max() > 0) for g in torch.autograd.grad(read.sum(), leaves))
+
+
+def test_what_is_not_seen_does_not_count_in_the_match():
+    memory, generator = filled(), torch.Generator().manual_seed(3)
+    query, seen = torch.randn(3, generator=generator), torch.tensor([True, False, True])
+    short = AssociativeMemory(2, 2, beta=BETA, gamma=GAMMA)
+    short.keys, short.values = memory.keys[:, seen], memory.values
+    assert torch.allclose(memory.read(query, seen), short.read(query[seen]), atol=1e-6)
+    assert torch.allclose(memory.read(query, seen), memory.read(query + torch.tensor([0.0, 50.0, 0.0]), seen))
+
+
+def test_reads_and_their_sureness_come_in_batches():
+    memory, queries = filled(), torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(5))
+    values, sure = memory.read_sure(queries)
+    assert values.shape == (4, 2, 2) and sure.shape == (4, 2)
+    assert torch.allclose(sure, memory.coefficients(queries).sum(-1)) and torch.allclose(values, memory.read(queries))
+
+
+@pytest.mark.parametrize('capacity', [5, 3])
+def test_a_snapshot_is_taken_over_with_its_newest_slots(capacity):
+    memory = filled()
+    other = AssociativeMemory(3, 2, capacity=capacity, beta=BETA, gamma=GAMMA)
+    other.restore(**memory.snapshot())
+    assert torch.equal(other.keys, memory.keys[-capacity:]) and torch.equal(other.values, memory.values[-capacity:])
+    other.write(torch.full((3,), 50.0), torch.zeros(2))
+    assert len(other) == capacity and not bool((other.keys == memory.keys[-capacity]).all(-1).any())

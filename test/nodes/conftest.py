@@ -102,6 +102,12 @@ class Running:
         self.supervisor, self.client, self.lines = supervisor, client, lines
 
 
+@pytest.fixture(scope='module')
+def new_client(module_ros_domain):
+    """Makes a client of a stack that a test started itself."""
+    return Client
+
+
 @pytest.fixture(scope='module', params=[True, False], ids=['composed', 'separate'])
 def running(request, module_ros_domain, random_model):
     """The stack with world two_rooms at real time; ends without leaving a process."""

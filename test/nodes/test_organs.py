@@ -142,7 +142,7 @@ def test_evaluate_energy_sums_over_steps_and_refuses_nan(client):
 
 
 def test_memory_recalls_a_state_by_likeness_and_by_time(client):
-    state = client.heard('state')[-5]
+    state = client.wait(lambda: len(client.heard('state')) >= 5, 'five states') and client.heard('state')[-5]
 
     def recall(**fields):
         return client.call(QueryMemory, 'query_memory', **fields)

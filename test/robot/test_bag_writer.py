@@ -30,7 +30,7 @@ def fill(writer: BagWriter, rows: int, first: int = 0) -> None:
 
 
 def begin(path, contract, **settings) -> BagWriter:
-    writer = BagWriter(path, Provenance(contract, 'sim', {'seed': 3}, 'abc'), **settings)
+    writer = BagWriter(path, Provenance(contract, 'sim', {'seed': 3}, 'abc', 'def'), **settings)
     writer.add_topic('/cmd_vel', 'geometry_msgs/msg/Twist', offered_qos(True, 5))
     writer.add_topic('/camera/image_raw', 'sensor_msgs/msg/Image', offered_qos(False, 1))
     writer.add_topic('/episode', 'jepa_ros/msg/EpisodeEvent', offered_qos(True, 10, True))
@@ -83,6 +83,7 @@ def test_metadata_yaml_has_all_that_rosbag2_reads(tmp_path, contract):
     assert topic['topic_metadata']['offered_qos_profiles'][0]['reliability'] == 'reliable'
     assert info['custom_data']['jepa_ros.contract_sha256'] == contract.sha256()
     assert info['custom_data']['jepa_ros.model_sha256'] == 'abc'
+    assert info['custom_data']['jepa_ros.term_set_sha256'] == 'def'
 
 
 def test_each_file_says_what_its_bag_is(tmp_path, contract):

@@ -138,3 +138,42 @@ def test_hash_ignores_what_does_not(shipped, change):
     data = copy.deepcopy(shipped)
     change(data)
     assert parse(data).sha256() == parse(shipped).sha256()
+
+
+DRIVES = {'battery': {'readout': 'y_m', 'low': 0.2}, 'clearance': [{'readout': 'x_m', 'least': 0.3}],
+          'collision': [{'readout': 'x_m', 'low': 0.0}], 'limits': [{'readout': 'y_m', 'low': -1.5, 'high': 1.5}]}
+
+
+def test_a_contract_without_drives_does_not_mention_them(shipped):
+    contract = parse(shipped)
+    assert contract.drives is None and 'drives' not in contract.to_yaml() and 'drives' not in contract.model_dump()
+
+
+def test_drives_survive_and_leave_the_hash_alone(shipped):
+    """What a robot fears can be said after its model was trained."""
+    contract = parse(shipped | {'drives': DRIVES})
+    again = RobotContract.parse(contract.to_yaml())
+    assert again == contract and RobotContract.model_validate(contract.model_dump(mode='json')) == contract
+    assert contract.sha256() == parse(shipped).sha256()
+    assert contract.drives.battery.empty == 0 and contract.drives.collision[0].high is None
+
+
+@pytest.mark.parametrize('drives, line', [
+    ({'batery': DRIVES['battery']}, 'drives.batery: unknown key (did you mean battery?); known: battery, clearance'),
+    ({'battery': {'readout': 'y_n', 'low': 0.2}}, "drives.battery: this robot has no readout 'y_n'; did you mean 'y_m"),
+    ({'limits': [{'readout': 'x_m', 'low': 0}, {'readout': 'z', 'low': 0}]}, 'drives.limits.1: this robot has no rea'),
+    ({'battery': {'readout': 'y_m', 'low': 0.2, 'empty': 0.3}}, 'low (0.2) must be above empty (0.3)'),
+    ({'battery': {'readout': 'y_m'}}, 'drives.battery.low: is missing'),
+    ({'clearance': [{'readout': 'x_m', 'least': 0}]}, 'drives.clearance.0.least: Input should be greater than 0'),
+    ({'collision': [{'readout': 'x_m'}]}, "readout 'x_m' has neither low nor high: give one of them or both"),
+    ({'limits': [{'readout': 'x_m', 'low': 1, 'high': 1}]}, 'low (1) must be less than high (1)'),
+    ({'limits': [{'readout': 'x_m', 'low': float('nan')}]}, 'drives.limits.0.low'),
+    ({'limits': {'x_m': 3}}, 'drives.limits'),
+])
+def test_drives_that_cannot_be_are_refused_in_one_line(shipped, drives, line):
+    assert line in line_of(shipped | {'drives': drives})
+
+
+def test_drives_of_a_robot_without_readouts_are_refused(shipped):
+    assert "drives.battery: this robot has no readout 'y_m': it has no readouts at all" in line_of(
+        shipped | {'readouts': [], 'drives': {'battery': DRIVES['battery']}})

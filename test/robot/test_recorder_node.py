@@ -16,6 +16,7 @@ from sensor_msgs.msg import Image, Joy
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from jepa_ros.cost.term_set import term_set_sha256
 from jepa_ros.errors import BagError
 from jepa_ros.msg import Action, EpisodeEvent
 from jepa_ros.robot.adapters import to_array
@@ -154,7 +155,9 @@ def test_a_killed_recorder_loses_less_than_the_last_second(tmp_path, source, con
         assert 0 < killed_ns - reader.end_time < 1_000_000_000
         counts = {c.topic: c.msgcount for c in reader.connections}
     assert counts['/camera/image_raw'] > 20 and counts['/episode'] == 1
-    assert custom_data(tmp_path / 'bag')['jepa_ros.contract_sha256'] == contract.sha256()
+    said = custom_data(tmp_path / 'bag')
+    assert said['jepa_ros.contract_sha256'] == contract.sha256()
+    assert said['jepa_ros.term_set_sha256'] == term_set_sha256()
 
 
 def test_services_and_joystick_buttons_begin_and_end_audited_episodes(tmp_path, source, contract):

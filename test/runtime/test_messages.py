@@ -11,6 +11,7 @@ from std_msgs.msg import Header
 import tiny
 import torch
 
+from jepa_ros.configurator.configurator import Settings
 from jepa_ros.cost.cost import Goal, Region
 from jepa_ros.errors import ContractError
 from jepa_ros.msg import Configuration, Energy, State, Tensor
@@ -92,6 +93,28 @@ def test_regions_survive_a_configuration():
     messages.fill_regions(message, regions)
     assert messages.configured_regions(through_the_wire(message)) == regions
     assert messages.configured_regions(Configuration()) == ()
+
+
+def test_all_that_a_task_says_to_the_cost_survives_a_configuration():
+    goal, region = Goal(levels=(torch.ones(3),)), Region({'x_m': 0.5}, 0.2)
+    settings = Settings(3, True, 'tour', 'g', goal, {'goal': 2.0}, modulation={'hurry': 0.5}, regions=(region,),
+                        discomforts=(Region({'y_m': 'other_y_m'}, 0.3),), program=torch.arange(6.0).reshape(2, 3),
+                        part='1/2 reach')
+    message = Configuration()
+    messages.fill_configuration(message, settings)
+    message = through_the_wire(message)
+    said = messages.configured_cost(message)
+    assert torch.equal(said['goal'].levels[0], goal.levels[0]) and said['weights'] == {'goal': 2.0}
+    assert said['regions'] == settings.regions and said['discomfort'] == settings.discomforts
+    assert torch.equal(said['program'], settings.program) and message.part == '1/2 reach'
+    assert messages.configured_modulation(message) == {'hurry': 0.5}
+    assert set(messages.configured_cost(Configuration())) == {'goal', 'weights', 'regions'}
+
+
+def test_a_region_of_discomfort_that_does_not_pair_is_named_by_its_field():
+    message = Configuration(discomfort=[RegionMessage(names=['x_m'], centre=[], follows=[''], radius=0.1)])
+    with pytest.raises(ContractError, match=r'configuration.discomfort\[0\]: 1 names but 0 values'):
+        messages.configured_cost(message)
 
 
 @pytest.mark.parametrize('fields, word', [

@@ -17,12 +17,14 @@ from jepa_ros.sim.worlds.base import PlanarWorld, Scan, World
 from jepa_ros.sim.worlds.diff_drive import DiffDrive
 from jepa_ros.sim.worlds.gym_world import check_id, GymWorld
 from jepa_ros.sim.worlds.two_rooms import TwoRooms
+from jepa_ros.sim.worlds.walled import Walled
 
 __all__ = ['WORLDS', 'PlanarWorld', 'Scan', 'TwoRooms', 'World', 'WorldConfig', 'load_config', 'make_planar_world',
            'make_world']
 
 WORLDS: Registry[type[Any]] = Registry('world')
 WORLDS.register('two_rooms')(TwoRooms)
+WORLDS.register('walled')(Walled)
 WORLDS.register('diff_drive')(DiffDrive)
 WORLDS.register('arm')(Arm)
 WORLDS.register('gym')(GymWorld)

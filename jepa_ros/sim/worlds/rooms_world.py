@@ -33,7 +33,7 @@ class RoomsWorld:
     control_period_s = 0.1
     integrator = 'implicitfast'
     value_names: tuple[str, ...] = ('start_x_m', 'start_y_m', 'door_y_m')
-    rooms = floor_plan.ROOMS
+    rooms: tuple[str, ...] = floor_plan.ROOMS
     physics_step_s = floor_plan.PHYSICS_STEP_S
     sensors = (Sensor(IMAGE, 'image', CAMERA_FRAME), Sensor(ODOMETRY, 'odometry', 'odom'),
                Sensor(SCAN, 'scan', 'base_link'))
@@ -56,7 +56,7 @@ class RoomsWorld:
         """`robot` and `actuators` are MJCF. `door_y_m`: centre of the door, None draws one at each reset."""
         self._rooms = floor_plan.Rooms(self.name, self.radius_m)
         self._fixed_door_y_m = None if door_y_m is None else self._rooms.door(door_y_m)
-        self._model = mujoco.MjModel.from_xml_string(floor_plan.mjcf(self.name, robot, actuators, self.integrator))
+        self._model = self._built(floor_plan.mjcf(self.name, robot, actuators, self.integrator))
         self._data = mujoco.MjData(self._model)
         self._robot_body = self._model.body('robot').id
         self._backgrounds: dict[int, np.ndarray] = {}  # by size, until the door moves
@@ -171,6 +171,14 @@ class RoomsWorld:
         """Set MuJoCo's controls from a command within its limits."""
         self._data.ctrl[:len(command)] = command
 
+    def _built(self, xml: str) -> mujoco.MjModel:
+        """MuJoCo's model of the rooms and the robot."""
+        return mujoco.MjModel.from_xml_string(xml)
+
+    def _move_walls(self, door_y_m: float) -> None:
+        """Put the halves of the dividing wall beside the door."""
+        self._data.mocap_pos[:] = floor_plan.door_wall_positions(door_y_m)
+
     def _start_qpos(self, start: tuple[float, float, float]) -> tuple[float, ...]:
         """Joint positions of a start x, y, yaw."""
         return start[:2]
@@ -189,7 +197,7 @@ class RoomsWorld:
 
     def _place(self, start: tuple[float, float, float], door_y_m: float) -> None:
         mujoco.mj_resetData(self._model, self._data)
-        self._data.mocap_pos[:] = floor_plan.door_wall_positions(door_y_m)
+        self._move_walls(door_y_m)
         self._data.qpos[:] = self._start_qpos(start)
         mujoco.mj_forward(self._model, self._data)
         self._door_y_m = door_y_m

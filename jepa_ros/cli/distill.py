@@ -1,0 +1,67 @@
+"""`jepa-ros distill`: a new Mode-1 and critic for an existing checkpoint, from Mode-2 in imagination. Needs no ROS."""
+from pathlib import Path
+import shlex
+
+import typer
+
+
+def distill(
+    model: str = typer.Argument(..., help='Checkpoint whose world model is to be driven: a folder or a shipped name.'),
+    data: list[str] = typer.Option(..., '--data', help='Bags, training stores or caches of the same robot, whose '
+                                   'states are where practice begins. May be repeated.'),
+    output: Path = typer.Option(..., '--output', '-o', help='Folder of the checkpoint to write.'),
+    rounds: int = typer.Option(12, min=1, max=10_000, help='Rounds of driving, relabelling and learning.'),
+    labels: int = typer.Option(256, min=0, max=1_000_000, help='States of a round that Mode-2 relabels.'),
+    rate: float = typer.Option(5e-4, min=1e-7, max=1.0, help='Step size of the policy (Adam).'),
+    seed: int = typer.Option(0, min=0, max=2**31 - 1, help='Seed.'),
+    work_dir: Path = typer.Option(None, help='Cache of the data and the state of an interrupted run, which the same '
+                                  'command continues; empty: build/distill/<name of the output>.'),
+    device: str = typer.Option('auto', help='auto, cpu or cuda.'),
+    threads: int = typer.Option(0, min=0, max=256, help='CPU threads; 0: as many as PyTorch chooses.'),
+) -> int:
+    """Teach Mode-1 what Mode-2 finds by planning; the world model stays as it is.
+
+    The new policy knows how sure it is: with it, mode auto plans only where that is needed.
+
+    Example: jepa-ros distill two_rooms --data bags/two_rooms_1 --data bags/two_rooms_2 --output models/quick
+    """
+    import torch
+
+    from jepa_ros import checkpoint
+    from jepa_ros.agent import Agent
+    from jepa_ros.cli.train import _Progress, _refuse_missing
+    from jepa_ros.training.dagger import DaggerSettings, redistilled, STATE
+    from jepa_ros.training.failures import named_disk
+    from jepa_ros.training.gather import gather
+    from jepa_ros.training.trainer import choose_device
+    settings = DaggerSettings(rounds=rounds, labels=labels, rate=rate, seed=seed)
+    _refuse_missing(data)
+    checkpoint.check_writable(output)
+    agent = Agent.load(model, device=choose_device(device))
+    if threads:
+        torch.set_num_threads(threads)
+    folder = work_dir or Path('build/distill') / output.name
+    progress = _Progress()
+    with named_disk(folder), progress:
+        episodes = gather(data, agent.contract, folder, progress).to(agent.device)
+        made = redistilled(agent, episodes, settings, folder, progress)
+        command = ' '.join(map(shlex.quote, [
+            'jepa-ros', 'distill', model, *(part for each in data for part in ('--data', each)),
+            '--rounds', str(rounds), '--labels', str(labels), '--rate', str(rate), '--seed', str(seed),
+            '--output', str(output)]))
+        made.card = made.card.model_copy(update={'name': output.name, 'commands': [*made.card.commands, command]})
+        made.save(output)
+    (folder / STATE).unlink(missing_ok=True)
+    _print(made, output)
+    return 0
+
+
+def _print(agent, output: Path) -> None:
+    figures = agent.card.metrics
+    typer.echo(f'{output}  ({agent.model_id})')
+    typer.echo(f'Mode-1 alone solves {figures["policy_solved"]:.0%} of held-out problems in imagination')
+    if agent.card.policy_threshold:
+        typer.echo(f'mode auto lets it act alone below an uncertainty of {agent.card.policy_threshold:.3g}: '
+                   f'in {figures["policy_alone"]:.0%} of the states it comes to')
+    else:
+        typer.echo('its uncertainty does not tell where it fails: mode auto always plans; try more --rounds')

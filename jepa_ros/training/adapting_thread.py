@@ -1,0 +1,51 @@
+"""Adaptation in a thread of its own, so that neither percepts nor plans wait for a fit. No ROS here."""
+from collections.abc import Callable
+import threading
+
+from torch import Tensor
+
+from jepa_ros.training.adaptation import Adaptation, Version
+
+MOST_WAITING = 100      # transitions that wait while a fit runs: ten seconds at 10 Hz
+
+
+class AdaptingThread:
+    """Feeds transitions to an `Adaptation`; `found(version)` and `failed(line)` are called in this thread."""
+
+    def __init__(self, adaptation: Adaptation, found: Callable[[Version], None], failed: Callable[[str], None]):
+        self.adaptation, self._found, self._failed = adaptation, found, failed
+        self._news = threading.Condition()
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name='adaptation', daemon=True)
+        self._thread.start()
+
+    def see(self, before: Tensor, action: Tensor, after: Tensor) -> None:
+        """Hand over a transition, see `Adaptation.see`; the oldest ones go where too many wait."""
+        with self._news:
+            self._waiting = [*self._waiting, (before, action, after)][-MOST_WAITING:]
+            self._news.notify()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the thread after the fit that runs."""
+        with self._news:
+            self._ending = True
+            self._news.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._ending or self._waiting)
+                if self._ending:
+                    return
+                fresh, self._waiting = self._waiting, []
+            try:
+                for transition in fresh:
+                    self.adaptation.see(*transition)
+                version = self.adaptation.step()
+            except Exception as error:  # what cannot be learned from must not end the learning: said, and gone on
+                self._failed(f'not adapted: {type(error).__name__}: {error}')
+                continue
+            if version is not None:
+                self._found(version)
