@@ -4,9 +4,10 @@
         [--only METHOD …] [--efforts 0.25 1 4]
 
 `two_rooms` drives the shipped model through a door drawn per episode, `maze` models trained by benchmark/maze.py over
-its longest ways (needs ogbench). Every method plans with a quarter, all and four times the usual samples; tree searches
-choose among a few actions. One level alone looks as far as it needs to. Finished cases are kept in build/plan_methods
-and not repeated. Prints a table, draws docs/images/plan_methods.png, writes results/planning_methods.json.
+its longest ways (needs ogbench, and MUJOCO_GL=egl without a display). Every method plans with a quarter, all and four
+times the usual samples; tree searches choose among a few actions. One level alone looks as far as it needs to. Finished
+cases are kept in build/plan_methods and not repeated. Prints a table, draws docs/images/plan_methods.png, writes
+results/planning_methods.json.
 """
 import argparse
 from collections.abc import Iterator
@@ -119,12 +120,13 @@ def picture(rows: list[dict], file: Path) -> None:
     methods = list(dict.fromkeys(row['method'] for row in rows))
     for panel, world in zip(panels[0], worlds):
         for number, method in enumerate(methods):
-            for levels, style in ((1, ':'), (2, '-'), (3, '--')):
+            for levels, style, marker in ((1, ':', 'o'), (2, '-', 's'), (3, '--', '^')):
                 line = [r for r in rows if (r['world'], r['method'], r['levels']) == (world, method, levels)]
                 if line:
                     line.sort(key=lambda r: r['plan_ms_p50'])
-                    panel.plot([r['plan_ms_p50'] for r in line], [100 * r['success'] for r in line], style, marker='o',
-                               color=f'C{number}', label=f'{method}, {levels} level{"s" if levels > 1 else ""}')
+                    panel.plot([r['plan_ms_p50'] for r in line], [100 * r['success'] for r in line], style,
+                               marker=marker, color=f'C{number}',
+                               label=f'{method}, {levels} level{"s" if levels > 1 else ""}')
         panel.set_xscale('log')
         panel.set_xlabel('planning time, ms (median)')
         panel.set_ylabel('goals reached, %')
@@ -153,7 +155,7 @@ def main() -> None:
     parser.add_argument('--model', default='two_rooms', help='of the world two_rooms')
     parser.add_argument('--maze-models', nargs='*', default=[], help='checkpoints of benchmark/maze.py')
     parser.add_argument('--only', nargs='*', choices=(*SAMPLING, *GRADIENT, *TREE), help='methods')
-    parser.add_argument('--efforts', nargs='+', type=float, default=EFFORTS, help='samples, as shares of the usual ones')
+    parser.add_argument('--efforts', nargs='+', type=float, default=EFFORTS, help='samples, shares of the usual')
     parser.add_argument('--output', type=Path, default=RESULTS / 'planning_methods.json')
     parser.add_argument('--work', type=Path, default=WORK, help='finished cases')
     parser.add_argument('--picture', type=Path, default=PICTURE)

@@ -197,6 +197,19 @@ def planning() -> str:
     return markdown(['two CPU cores', ''], lines)
 
 
+def plan_methods() -> str:
+    """Goals reached and median planning time of every method with the usual samples."""
+    rows = {(r['method'], r['world'], r['levels']): r for r in results('planning_methods')['rows'] if r['effort'] == 1}
+    columns = [('two_rooms', 1), ('two_rooms', 2), ('maze', 1), ('maze', 2), ('maze', 3)]
+
+    def cell(method: str, world: str, levels: int) -> str:
+        found = rows.get((method, world, levels))
+        return f'{found["success"]:.0%}, {found["plan_ms_p50"]:.0f} ms' if found else ''
+    head = [f'{world.replace("_", " ")}, {levels} level{"s" if levels > 1 else ""}' for world, levels in columns]
+    return markdown(['method', *head], [[f'`{method}`', *(cell(method, *column) for column in columns)]
+                                        for method in dict.fromkeys(method for method, _, _ in rows)])
+
+
 def parameters() -> str:
     from jepa_ros.robot.curiosity_node import CuriosityDriver
     from jepa_ros.robot.driver_node import Driver
@@ -231,7 +244,7 @@ def _meaning(param) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, driving, stochastic, real,
-                            maze, risk, planning, parameters)}
+                            maze, risk, planning, plan_methods, parameters)}
 
 
 def main() -> int:

@@ -1,0 +1,125 @@
+"""Does the critic help? A quarter of the horizon with critic beside the full horizon without (LeCun §3.3, Fig. 7).
+
+    python benchmark/organ_critic.py [--seeds 3] [--episodes 20] [--taught 60]
+
+The shipped agent in `two_rooms_random_door`. Mode-2 drives `taught` episodes; from what it lived through the
+critic learns with the learner of the cost node. R² is on episodes that the learner
+never saw. Then the same starts and goals are driven with the level above looking a quarter as far. `measure` is what
+organs.py calls.
+"""
+import argparse
+from collections.abc import Callable
+from dataclasses import asdict, replace
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from jepa_ros.actor.planners import PlannerConfig
+from jepa_ros.agent import Agent
+from jepa_ros.cost.critic_learner import CriticLearner, LearnerSettings, Trajectory
+from jepa_ros.energy.distance import squared
+from jepa_ros.evaluation import closed_loop
+from jepa_ros.sim.episodes import start_goal_pairs
+from jepa_ros.sim.worlds import make_planar_world
+
+WORLD = 'two_rooms_random_door'
+DRIVEN = closed_loop.Settings(world=WORLD, mode='planned', max_time_s=30.0)
+LIVED = replace(DRIVEN, max_time_s=12.0)
+LEARNING = LearnerSettings(updates=50)
+ROUNDS = 40
+HORIZON = 0.25          # of the full one
+TEST_SEED, UNSEEN_SEED = 10_000, 20_000
+
+
+def lived(agent: Agent, episodes: int, seed: int, settings: closed_loop.Settings) -> list[tuple]:
+    """(result, Trajectory) of Mode-2's drives; the energy is the distance to the goal, as the critic's unit has it."""
+    world = make_planar_world(WORLD)
+    out, observe = [], agent.perception.observe
+    for index, task in enumerate(start_goal_pairs(world, episodes, seed)):
+        states: list[torch.Tensor] = []
+
+        def note(percept, states=states):
+            state = observe(percept)
+            states.append(state.levels[0].clone())
+            return state
+        agent.perception.observe = note
+        try:
+            result = closed_loop.drive(agent, world, task, settings, index)
+        finally:
+            agent.perception.observe = observe
+        goal = agent.actor._settings[0].goal_state
+        s = torch.stack(states)
+        out.append((result, Trajectory(s, squared(s, goal), goal, finished=result.judged)))
+    return out
+
+
+def taught(agent: Agent, episodes: int, seed: int, say: Callable[[str], None]) -> dict[str, float]:
+    """Let the agent's critic learn from its own drives; figures of it."""
+    learner = CriticLearner(agent.networks.critic, replace(LEARNING, seed=seed))
+    unseen = [t for _, t in lived(agent, max(10, episodes // 4), UNSEEN_SEED + seed, LIVED)]
+    before = learner.r2(unseen)
+    for _, trajectory in lived(agent, episodes, 1000 * (seed + 1), LIVED):
+        learner.add(trajectory)
+    for _ in range(ROUNDS):
+        done = learner.learn()
+    agent.networks.critic.load_state_dict(learner.weights())
+    figures = {'critic_r2_before': before, 'critic_r2': learner.r2(unseen), 'critic_r2_held_out': done.r2,
+               'rounds_undone': learner.rolled_back / ROUNDS}
+    say(', '.join(f'{name} {value:.3g}' for name, value in figures.items()))
+    return figures
+
+
+def _planned(agent: Agent, share: float, weight: float) -> Agent:
+    """The same weights; the top level looks `share` as far, the critic weighs `weight`."""
+    planners = agent.card.planner_settings()
+    planners[-1] = replace(planners[-1], horizon=max(1, round(share * planners[-1].horizon)))
+    return _weighed(agent, planners, weight)
+
+
+def _weighed(agent: Agent, planners: list[PlannerConfig], weight: float) -> Agent:
+    made = Agent(agent.networks, agent.card.model_copy(update={'planners': [asdict(p) for p in planners]}),
+                 agent.contract)
+    task = made.configurator.tasks[DRIVEN.task]
+    made.configurator.tasks[DRIVEN.task] = task.model_copy(update={'weights': {**task.weights, 'critic': weight}})
+    return made
+
+
+def measure(seed: int, episodes: int = 20, teaching: int = 60,
+            say: Callable[[str], None] = lambda line: None) -> dict[str, float]:
+    """All figures of one seed."""
+    torch.set_num_threads(1)
+    agent, _ = closed_loop.load(DRIVEN)
+    figures = taught(agent, teaching, seed, say)
+    for name, share, weight in (('full', 1.0, 0.0), ('short', HORIZON, 0.0), ('short_critic', HORIZON, 1.0)):
+        drives = lived(_planned(agent, share, weight), episodes, TEST_SEED + seed, DRIVEN)
+        energies = [float(t.energies.sum()) * agent.contract.control_period_s for _, t in drives]
+        figures |= {f'{name}_success': float(np.mean([r.success for r, _ in drives])),
+                    f'{name}_energy': float(np.mean(energies)),     # goal energy over the whole drive, times seconds
+                    f'{name}_time_s': float(np.median([r.duration_s for r, _ in drives]))}
+        say(f'{name}: ' + ', '.join(f'{k} {v:.3g}' for k, v in figures.items() if k.startswith(f'{name}_')))
+    return figures | {
+        'critic_short_horizon_success_gain': figures['short_critic_success'] - figures['short_success'],
+        'critic_against_full_horizon': figures['short_critic_success'] - figures['full_success'],
+        'critic_energy_ratio': figures['short_critic_energy'] / figures['full_energy']}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--episodes', type=int, default=20)
+    parser.add_argument('--taught', type=int, default=60)
+    parser.add_argument('--output', type=Path, default=None, help='JSON file with the figures of each seed')
+    options = parser.parse_args()
+    found = [measure(seed, options.episodes, options.taught, lambda line: print(line, flush=True))
+             for seed in range(options.seeds)]
+    for name in found[0]:
+        values = [each[name] for each in found]
+        print(f'{name:34} {np.mean(values):10.4g} ± {np.std(values):.2g}')
+    if options.output:
+        options.output.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == '__main__':
+    main()
