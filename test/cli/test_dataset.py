@@ -88,10 +88,15 @@ def test_an_export_whose_library_is_missing_says_what_to_install(folder, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def _hears() -> None:
+    """Tests that a shell runs in the background ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _at_work(command: list[str]) -> tuple[subprocess.Popen, list[str]]:
     """A build that is stopped while its two workers are alive, and their process ids."""
     while True:
-        process = subprocess.Popen([*command, '--overwrite'], stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen([*command, '--overwrite'], stderr=subprocess.PIPE, text=True, preexec_fn=_hears)
         children, workers = Path(f'/proc/{process.pid}/task/{process.pid}/children'), []
         while len(workers) < 2 and process.poll() is None:
             workers = [c for c in children.read_text().split()
