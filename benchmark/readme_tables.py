@@ -17,7 +17,7 @@ from jepa_ros.evaluation.report import spread
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / 'benchmark' / 'results'
 FILES = (ROOT / 'README.md', ROOT / 'docs' / 'parameters.md', ROOT / 'docs' / 'world_model.md',
-         ROOT / 'docs' / 'evaluation.md', ROOT / 'docs' / 'planning.md')
+         ROOT / 'docs' / 'evaluation.md', ROOT / 'docs' / 'planning.md', ROOT / 'docs' / 'learning.md')
 BAG_ROWS = ('jpeg_160x120_fps', 'jpeg_640x480_fps', 'ingest_ms_640x480_cpu', 'ingest_ms_640x480_gpu',
             'record_lost_messages', 'record_duration', 'record_input_rate', 'record_cpu')
 BLOCK = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
@@ -210,6 +210,31 @@ def plan_methods() -> str:
                                         for method in dict.fromkeys(method for method, _, _ in rows)])
 
 
+ORGANS = {
+    'tasks_without_retraining': 'tasks of six with at least 80 % success, one world model',
+    'mode1_success_ratio': "Mode-1's success over Mode-2's",
+    'mode1_compute_ratio': "Mode-2's time per tick over Mode-1's",
+    'auto_success_ratio': "success of mode auto over Mode-2's",
+    'auto_compute_share': 'its share of the predictor steps',
+    'critic_short_horizon_success_gain': 'success gained by the critic with a quarter of the horizon',
+    'memory_success_gain': 'success gained by memory where the door is hidden',
+    'curiosity_coverage_gain': 'coverage gained by curiosity',
+    'curiosity_error_ratio': 'model error, curious over random',
+    'adaptation_recovery_steps': 'control steps until a reversed base reaches its goals again',
+    'adaptation_recovery_steps_mirrored_without': 'the same without adaptation: not within',
+    'surprise_auroc': 'AUROC of surprise, mean of four faults',
+    'guardrail_violations': 'plans that break a guardrail, 10,002 random and hostile configurations'}
+
+
+def organs() -> str:
+    """The main figures of the organs that learn; the others stand in the file."""
+    rows = {r['what']: r for r in results('organs')['rows']}
+    return markdown(['', 'mean ± std', 'seeds'], [
+        [shown, f'{rows[what]["value"]:.3g}' + f' ± {rows[what]["std"]:.2g}' * (rows[what]['seeds'] > 1),
+         str(rows[what]['seeds'])]
+        for what, shown in ORGANS.items() if what in rows])
+
+
 def parameters() -> str:
     from jepa_ros.robot.curiosity_node import CuriosityDriver
     from jepa_ros.robot.driver_node import Driver
@@ -244,7 +269,7 @@ def _meaning(param) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, driving, stochastic, real,
-                            maze, risk, planning, plan_methods, parameters)}
+                            maze, risk, planning, plan_methods, organs, parameters)}
 
 
 def main() -> int:
