@@ -7,13 +7,11 @@ critic learns with the learner of the cost node. R² is on episodes that the lea
 never saw. Then the same starts and goals are driven with the level above looking a quarter as far. `measure` is what
 organs.py calls.
 """
-import argparse
 from collections.abc import Callable
 from dataclasses import asdict, replace
-import json
-from pathlib import Path
 
 import numpy as np
+from organ_figures import parser, show
 import torch
 
 from jepa_ros.actor.planners import PlannerConfig
@@ -106,19 +104,12 @@ def measure(seed: int, episodes: int = 20, teaching: int = 60,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--episodes', type=int, default=20)
-    parser.add_argument('--taught', type=int, default=60)
-    parser.add_argument('--output', type=Path, default=None, help='JSON file with the figures of each seed')
-    options = parser.parse_args()
+    asked = parser(__doc__, episodes=20)
+    asked.add_argument('--taught', type=int, default=60, help='episodes that the critic learns from')
+    options = asked.parse_args()
     found = [measure(seed, options.episodes, options.taught, lambda line: print(line, flush=True))
              for seed in range(options.seeds)]
-    for name in found[0]:
-        values = [each[name] for each in found]
-        print(f'{name:34} {np.mean(values):10.4g} ± {np.std(values):.2g}')
-    if options.output:
-        options.output.write_text(json.dumps(found, indent=1))
+    show(found, options.output)
 
 
 if __name__ == '__main__':

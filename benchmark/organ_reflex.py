@@ -8,14 +8,13 @@ and goals, in opposite rooms and behind unseen doors, are driven by Mode-2 (the 
 Compute is counted in predictor steps and in milliseconds: of auto per goal, of Mode-1 per control tick. organs.py calls
 `measure`.
 """
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
-import json
 from pathlib import Path
 import tempfile
 
 import numpy as np
+from organ_figures import parser, show
 import torch
 
 from jepa_ros.agent import Agent
@@ -119,22 +118,15 @@ def measure(seed: int, episodes: int = 20, practice: DaggerSettings = PRACTICE,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--first-seed', type=int, default=0)
-    parser.add_argument('--episodes', type=int, default=20)
-    parser.add_argument('--rounds', type=int, default=PRACTICE.rounds)
-    parser.add_argument('--work', type=Path, default=None, help='folder that keeps the checkpoints')
-    parser.add_argument('--output', type=Path, default=None, help='JSON file with the figures of each seed')
-    options = parser.parse_args()
+    asked = parser(__doc__, episodes=20)
+    asked.add_argument('--first-seed', type=int, default=0)
+    asked.add_argument('--rounds', type=int, default=PRACTICE.rounds, help='of practice')
+    asked.add_argument('--work', type=Path, default=None, help='folder that keeps the checkpoints')
+    options = asked.parse_args()
     practice = replace(PRACTICE, rounds=options.rounds)
     found = [measure(seed, options.episodes, practice, lambda line: print(line, flush=True), options.work)
              for seed in range(options.first_seed, options.first_seed + options.seeds)]
-    for name in found[0]:
-        values = [each[name] for each in found]
-        print(f'{name:24} {np.mean(values):10.4g} ± {np.std(values):.2g}')
-    if options.output:
-        options.output.write_text(json.dumps(found, indent=1))
+    show(found, options.output)
 
 
 if __name__ == '__main__':

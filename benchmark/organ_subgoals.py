@@ -1,17 +1,16 @@
-"""Far goals with and without the landmark graph, in four rooms and in a maze (issue "organs", LeCun §6).
+"""Far goals with and without the landmark graph, in four rooms and in a maze (LeCun §6).
 
-    python benchmark/organ_subgoals.py [seeds=3] [episodes=10] [out=build/organ_subgoals.json]
+    python benchmark/organ_subgoals.py [--seeds 3] [--episodes 10] [--output FILE]
 
 Per seed: random driving in both worlds is recorded in process, a small two-level model is trained on it (`train`, once
 per seed, kept in build/organs), and the same starts and goals, in the rooms farthest from each other, are driven
 with task `reach` and with task `reach_far`. The graph grows from a memory of ten minutes of random driving there. Both
 use the same model, planner and time; only the landmarks differ.
 """
-import json
 from pathlib import Path
-import sys
 
 import numpy as np
+from organ_figures import parser, show
 import torch
 
 from jepa_ros.agent import Agent
@@ -133,17 +132,10 @@ def measure(seed: int, episodes: int = 10, limit_s: float = LIMIT_S) -> dict:
     return figures | {'landmark_success_gain': float(np.mean(gains))}
 
 
-def main(seeds: int = 3, episodes: int = 10, out: str = 'build/organ_subgoals.json') -> None:
-    """Measure, print and write."""
-    results = [measure(seed, episodes) for seed in range(seeds)]
-    for name in results[0]:
-        if name not in ('seed', 'episodes'):
-            values = [result[name] for result in results]
-            print(f'{name:26} {np.mean(values):8.3f} ± {np.std(values):.3f}')
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    Path(out).write_text(json.dumps(results, indent=1) + '\n')
+def main() -> None:
+    options = parser(__doc__, episodes=10).parse_args()
+    show([measure(seed, options.episodes) for seed in range(options.seeds)], options.output)
 
 
 if __name__ == '__main__':
-    given = dict(argument.split('=', 1) for argument in sys.argv[1:])
-    main(**{key: value if key == 'out' else int(value) for key, value in given.items()})
+    main()

@@ -1,4 +1,4 @@
-"""One world model, many tasks: the shipped two-room model does seven shipped tasks, without any training in between.
+"""One world model, many tasks: the shipped two-room model does six shipped tasks, without any training in between.
 
 For each task a criterion that the simulator's true poses decide, and a yardstick:
 - reach: within 0.15 m of a goal in the other room in 60 s;
@@ -9,16 +9,14 @@ For each task a criterion that the simulator's true poses decide, and a yardstic
 - stay: 20 s within 0.2 m of one place, back there in 3 s after each of two pushes;
 - explore: more of the cells visited in 60 s than by correlated random exploration of the same seed.
 
-    python benchmark/organ_tasks.py [episodes=10] [seeds=3] [out=build/organ_tasks.json]
+    python benchmark/organ_tasks.py [--seeds 3] [--episodes 10] [--output FILE]
 """
 from collections.abc import Callable
 from dataclasses import dataclass, field
-import json
 import math
-from pathlib import Path
-import sys
 
 import numpy as np
+from organ_figures import parser, show
 
 from jepa_ros.agent import Agent
 from jepa_ros.cost.cost import Goal
@@ -185,17 +183,10 @@ def coverage(world: PlanarWorld, poses: list[tuple[float, float]]) -> float:
     return len(free & seen) / len(free)
 
 
-def main(episodes: int = 10, seeds: int = 3, out: str = 'build/organ_tasks.json') -> None:
-    """Measure, print and write."""
-    results = [measure(seed, episodes) for seed in range(seeds)]
-    names = [name for name, value in results[0].items() if name not in ('seed', 'episodes')]
-    for name in names:
-        values = [result[name] for result in results]
-        print(f'{name:26} {np.mean(values):6.3f} ± {np.std(values):.3f}')
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    Path(out).write_text(json.dumps(results, indent=1) + '\n')
+def main() -> None:
+    options = parser(__doc__, episodes=10).parse_args()
+    show([measure(seed, options.episodes) for seed in range(options.seeds)], options.output)
 
 
 if __name__ == '__main__':
-    given = dict(argument.split('=', 1) for argument in sys.argv[1:])
-    main(**{key: value if key == 'out' else int(value) for key, value in given.items()})
+    main()

@@ -39,7 +39,7 @@ class LearningThread:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        _give_way()
+        give_way()
         while not self._ends_within(self._every_s):
             with self._news:
                 fresh, self._waiting = self._waiting, []
@@ -65,7 +65,8 @@ class LearningThread:
             return self._news.wait_for(lambda: self._ending, seconds)
 
 
-def _give_way() -> None:
+def give_way() -> None:
+    """Let all other threads go before the one that calls, where the system knows a priority per thread."""
     try:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     except (AttributeError, OSError):

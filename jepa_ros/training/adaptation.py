@@ -19,7 +19,7 @@ from torch import Tensor
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import TrainingError
 from jepa_ros.world_model.hjepa import HJEPA
-from jepa_ros.world_model.jepa import JEPA
+from jepa_ros.world_model.jepa import JEPA, unchanged
 
 MAP = 'levels.0.action_map'
 PREDICTOR = 'levels.0.predictor.'
@@ -70,7 +70,7 @@ class Adaptation:
 
     def __init__(self, model: HJEPA, settings: AdaptationSettings | None = None, seed: int = 0):
         self.settings = settings or AdaptationSettings()
-        self._jepa: JEPA = copy.deepcopy(model.levels[0]).requires_grad_(False)
+        self._jepa: JEPA = copy.deepcopy(model.levels[0]).cpu().requires_grad_(False)
         self._generator = torch.Generator().manual_seed(seed)
         self.active = Version(0, tensors_of(model), 'as trained')
         self.versions = [self.active]
@@ -110,7 +110,7 @@ class Adaptation:
         """Act and judge by this version from now on."""
         self.active.used = self._seen
         self.active, self._changed = version, self._seen
-        install(self._jepa, version.tensors, prefix='levels.0.')
+        _put(self._jepa, version.tensors)
         self._wrong.clear()
         self._newest.clear()
 
@@ -156,11 +156,11 @@ class Adaptation:
         jepa = self._jepa if version is None else self._with(version)
         s, a, after = _stacked(transitions)
         with torch.inference_mode():
-            return squared(jepa.predict(s, a), after) / jepa.typical_error.cpu()
+            return squared(jepa.predict(s, a), after) / jepa.typical_error
 
     def _with(self, version: Version) -> JEPA:
         jepa = copy.deepcopy(self._jepa)
-        install(jepa, version.tensors, prefix='levels.0.')
+        _put(jepa, version.tensors)
         return jepa
 
     def _map(self, teachers: list[Transition]) -> Tensor:
@@ -173,7 +173,7 @@ class Adaptation:
             return squared(jepa.predict(s, a), after).mean() / jepa.typical_error
         starts = [start for start in _maps(a.shape[-1]) if bool(torch.isfinite(error(start)))]
         if not starts:
-            return _identity(a.shape[-1])
+            return unchanged(a.shape[-1])
         start = min(starts, key=lambda m: float(error(m)))
         found = start.clone().requires_grad_()
         optimiser = torch.optim.Adam([found], lr=MAP_RATE)
@@ -221,9 +221,12 @@ def tensors_of(model: HJEPA) -> dict[str, Tensor]:
     return found | {MAP: jepa.action_map.detach().cpu().clone()}
 
 
-def install(target: torch.nn.Module, tensors: dict[str, Tensor], prefix: str = '') -> None:
-    """Put a version into a model, or with `prefix` into its level 0. TrainingError when names or shapes do not fit."""
-    jepa = target if prefix else target.levels[0]
+def install(model: HJEPA, tensors: dict[str, Tensor]) -> None:
+    """Put a version into a model. TrainingError when names or shapes do not fit."""
+    _put(model.levels[0], tensors)
+
+
+def _put(jepa: JEPA, tensors: dict[str, Tensor]) -> None:
     own = {PREDICTOR + name: t for name, t in jepa.predictor.state_dict().items()} | {MAP: jepa.action_map}
     for name, value in tensors.items():
         if name not in own or own[name].shape != value.shape:
@@ -237,11 +240,6 @@ def _stacked(transitions: list[Transition]) -> tuple[Tensor, Tensor, Tensor]:
     columns = zip(*((t.before, t.action, t.after) for t in transitions))
     s, a, after = (torch.stack(column) for column in columns)
     return s, a, after
-
-
-def _identity(actions: int) -> Tensor:
-    """[I | 0]: actions do what they did in training."""
-    return torch.cat([torch.eye(actions), torch.zeros(actions, 1)], 1)
 
 
 def _maps(actions: int) -> Iterator[Tensor]:

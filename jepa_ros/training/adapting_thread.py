@@ -4,6 +4,7 @@ import threading
 
 from torch import Tensor
 
+from jepa_ros.cost.learning_thread import give_way
 from jepa_ros.training.adaptation import Adaptation, Version
 
 MOST_WAITING = 100      # transitions that wait while a fit runs: ten seconds at 10 Hz
@@ -34,6 +35,7 @@ class AdaptingThread:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        give_way()
         while True:
             with self._news:
                 self._news.wait_for(lambda: self._ending or self._waiting)

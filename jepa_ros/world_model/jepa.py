@@ -58,7 +58,8 @@ class ActionEncoder(nn.Module):
         return ((macro_actions - self.prior_mean) / self.prior_std.clamp_min(1e-6)).square().mean(-1)
 
 
-def _identity(actions: int) -> Tensor:
+def unchanged(actions: int) -> Tensor:
+    """[I | 0], (A, A + 1): actions do what they did in training."""
     return torch.cat([torch.eye(actions), torch.zeros(actions, 1)], 1)
 
 
@@ -83,11 +84,11 @@ class JEPA(nn.Module):
         # mean one-step prediction error in training: the unit of surprise
         self.register_buffer('typical_error', torch.ones(()))
         # (A, A + 1), [M | b]: actions do what M a + b did in training, as adaptation finds; level 0 only
-        self.register_buffer('action_map', None if config.macro_dim else _identity(self.action_encoder.dim))
+        self.register_buffer('action_map', None if config.macro_dim else unchanged(self.action_encoder.dim))
 
     def _load_from_state_dict(self, state_dict, prefix, *rest) -> None:
         if self.action_map is not None:     # checkpoints made before there was one
-            state_dict.setdefault(f'{prefix}action_map', _identity(self.action_encoder.dim))
+            state_dict.setdefault(f'{prefix}action_map', unchanged(self.action_encoder.dim))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @property
