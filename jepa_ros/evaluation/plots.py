@@ -12,12 +12,13 @@ from matplotlib import pyplot as plt  # noqa: E402
 
 COLOURS = {'goal': '#c44e00', 'readout_goal': '#008c5f', 'effort': '#1868d6', 'smoothness': '#8434c4',
            'limits': '#b3123f', 'critic': '#7a7d8c'}
+MOST_NAMED = 5      # of terms that are zero: more would push the panels apart
 OTHER = '#2c2e3a'
 BESIDE = {'loc': 'center left', 'bbox_to_anchor': (1.0, 0.5)}    # curves may be anywhere inside
 
 
 def plot_energy(file: Path, tape: Tape, episode: Pursuit, goal_tolerance: float | None = None) -> None:
-    """Three panels over time: energy of the percept, of the plan, and surprise. Terms that stay 0 are only named."""
+    """Three panels over time: energy of percept and plan, and surprise. Terms that stay 0 are named or counted."""
     style = {'font.size': 11, 'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlelocation': 'left',
              'axes.titlesize': 12, 'legend.frameon': False}
     with plt.rc_context(style):
@@ -54,7 +55,8 @@ def _terms(axis, track: dict[int, dict[str, float]], tape: Tape, episode: Pursui
     if len(names) > len(zero):
         axis.set_yscale('log')
     if zero:
-        axis.plot([], [], ' ', label='zero:\n' + '\n'.join(zero))
+        few = len(zero) <= MOST_NAMED
+        axis.plot([], [], ' ', label='zero:\n' + '\n'.join(zero) if few else f'{len(zero)} other terms: zero')
     axis.set_ylabel('weight · value')
     axis.grid(axis='y', color='#e4e4e0', lw=0.8)
 
