@@ -7,6 +7,7 @@ written and the exit code is 1 when a block is out of date.
 """
 from collections.abc import Callable, Sequence
 import json
+import math
 from pathlib import Path
 import re
 import sys
@@ -134,6 +135,19 @@ def stochastic() -> str:
     return markdown(['world', 'latent', 'best of 1', 'best of 16', 'best of 64', 'bits where chance decides'], rows)
 
 
+def ablations() -> str:
+    """What each part of the training is worth."""
+    def figure(row: dict, name: str) -> str:
+        found = row['figures'].get(name)
+        return '–' if found is None else f'{found["mean"]:.2f}'
+    rows = [[r['method'].replace('_', ' '),
+             f'{r["success_mean"]:.0%}' + f' ± {r["success_std"]:.0%}' * (r['seeds'] > 1), str(r['seeds']),
+             *(figure(r, name) for name in ('prediction_8', 'effective_rank', 'readout_rmse'))]
+            for r in results('world_model')['rows'] if r['task'] == 'two_rooms_ablation']
+    return markdown(['training', 'goals reached', 'seeds', 'error, 8 steps ahead', 'effective rank', 'readout, m'],
+                    rows)
+
+
 def maze() -> str:
     """Goals reached by distance, in cells, and planning time at the longest ways."""
     rows = [r for r in results('world_model')['rows'] if r['task'].startswith('maze_')]
@@ -197,6 +211,16 @@ def planning() -> str:
     return markdown(['two CPU cores', ''], lines)
 
 
+def scaling() -> str:
+    """How the time of a LeWM plan grows."""
+    found = [(re.fullmatch(r'plan_bf16_ms_p50_(\d+)x(\d+)_horizon(\d+)_batch(\d+)_cpu', r['what']), r['value'])
+             for r in results('planning')['rows']]
+    return markdown(['samples', 'iterations', 'horizon', 'problems at once', 'plan, ms (p50)',
+                     'µs per predictor step'], [
+        [*match.groups(), f'{ms:.0f}', f'{ms * 1e3 / math.prod(map(int, match.groups())):.0f}']
+        for match, ms in found if match])
+
+
 def plan_methods() -> str:
     """Goals reached and median planning time of every method with the usual samples."""
     rows = {(r['method'], r['world'], r['levels']): r for r in results('planning_methods')['rows'] if r['effort'] == 1}
@@ -236,40 +260,15 @@ def organs() -> str:
 
 
 def parameters() -> str:
-    from jepa_ros.robot.curiosity_node import CuriosityDriver
-    from jepa_ros.robot.driver_node import Driver
-    from jepa_ros.robot.gate_node import CommandGate
-    from jepa_ros.robot.goal_driver_node import GoalDriver
-    from jepa_ros.robot.recorder_node import Recorder
-    from jepa_ros.robot.replay_node import PARAMETERS as REPLAY_PARAMETERS
-    from jepa_ros.robot.teleop_node import Teleop
-    from jepa_ros.runtime.composition import NODES
-    from jepa_ros.runtime.node import BASE_PARAMETERS
-    from jepa_ros.runtime.organ_node import ORGAN_PARAMETERS
-    from jepa_ros.sim.node import PARAMETERS as SIM_PARAMETERS
-    groups = [('all but sim', BASE_PARAMETERS), ('organs', ORGAN_PARAMETERS),
-              *((node.ORGAN, node.OWN_PARAMETERS) for node in NODES), ('command_gate', CommandGate.PARAMETERS),
-              ('sim', SIM_PARAMETERS), ('recorder', Recorder.PARAMETERS), ('driver', Driver.PARAMETERS),
-              ('curiosity', tuple(p for p in CuriosityDriver.PARAMETERS if p not in Driver.PARAMETERS)),
-              ('goal_driver', GoalDriver.PARAMETERS), ('teleop', Teleop.PARAMETERS), ('replay', REPLAY_PARAMETERS)]
-    return markdown(['node', 'parameter', 'default', 'meaning'], [
-        [group, f'`{p.name}`', f'`{_default(p.default)}`', _meaning(p)] for group, params in groups for p in params])
-
-
-def _default(value) -> str:
-    return str(value).lower() if isinstance(value, bool) else "''" if value == '' else str(value)
-
-
-def _meaning(param) -> str:
-    if param.choices:
-        return f'{param.description} ({", ".join(map(str, param.choices))})'
-    bounded = param.low is not None and param.high is not None
-    return f'{param.description} ({param.low:g} … {param.high:g})' if bounded else param.description
+    """Of every node."""
+    import node_parameters
+    return markdown(['node', 'parameter', 'default', 'meaning'], node_parameters.parameters())
 
 
 TABLES: dict[str, Callable[[], str]] = {
     f.__name__: f for f in (demo, closed_loop, hierarchy, faults, model, bags, reproduction, driving, stochastic, real,
-                            maze, risk, planning, plan_methods, organs, parameters)}
+                            ablations, maze, risk, planning, scaling, plan_methods, organs,
+                            parameters)}
 
 
 def main() -> int:

@@ -1,11 +1,13 @@
 """swm/TwoRoom-v1 of the PyPI package stable-worldmodel: its expert's data, our training, its success criterion.
 
     python benchmark/swm_two_room.py --collect --train --eval [--doors random] [--work build/swm] [--json rows.json]
+    python benchmark/swm_two_room.py --eval --model build/swm/seed_0 build/swm/seed_1 build/swm/seed_2
 
 Each stage can be run alone. The package's published protocol (le-wm, config/eval/tworoom.yaml): start is a row of an
 expert episode, goal the picture 25 steps later in it, 50 steps to come within 16 px. The same here, but for: starts
 and goals are of episodes that training never saw, pictures are 48×48, and the actor plans again at every step instead
-of every 25. Two harder tasks are measured with the same model. Writes results/world_model.json.
+of every 25. Two harder tasks are measured with the same model. Writes results/world_model.json: mean and deviation over
+the models, or over the sets of problems where there is only one.
 """
 import argparse
 from collections.abc import Callable
@@ -138,7 +140,7 @@ def wander(world: TwoRoom, problem: Problem, budget: int) -> Attempt:
 
 
 def figures(task: str, method: str, attempts: list[list[Attempt]], minutes: float | None) -> dict:
-    """A row of world_model.json: attempts by seed."""
+    """A row of world_model.json: attempts by seed, of the training or of the problems."""
     rates = [np.mean([a.success for a in of_seed]) for of_seed in attempts]
     flat = [a for of_seed in attempts for a in of_seed]
     latencies = [ms for a in flat for ms in a.latencies_ms]
@@ -151,34 +153,37 @@ def figures(task: str, method: str, attempts: list[list[Attempt]], minutes: floa
 
 
 def measure(task: Task, method: str, options: argparse.Namespace, console: Console) -> dict:
-    """All seeds of one task by one method."""
+    """All models, or sets of problems, of one task by one method."""
     world = TwoRoom(DOORS[options.doors])
-    attempt: Callable[[Problem], Attempt]
-    if method == 'random':
-        def attempt(problem: Problem) -> Attempt:
-            return wander(world, problem, task.budget)
-    else:
-        agent = agent_for(options.model, method)
-
-        def attempt(problem: Problem) -> Attempt:
-            return drive(agent, world, problem, task.budget)
-    file = _minutes_file(options.model)
-    minutes = float(file.read_text()) if file.is_file() else None
+    models = [None] if method == 'random' else options.model
     name = task.name + ('_random_door' if options.doors == 'random' else '')
     attempts: list[list[Attempt]] = []
     with console.status(f'{name}, {method}') as status:
-        for seed in range(EVAL_SEED, EVAL_SEED + options.seeds):
-            attempts.append([])
-            for problem in task.problems(world, options.episodes, seed):
-                attempts[-1].append(attempt(problem))
-                tried = [a for of_seed in attempts for a in of_seed]
-                status.update(f'{name}, {method}: {sum(a.success for a in tried)} of {len(tried)}')
-    return figures(name, method, attempts, minutes)
+        for model in models:
+            attempt = _attempts(model, method, world, task.budget)
+            sets: list[list[Attempt]] = []
+            for seed in range(EVAL_SEED, EVAL_SEED + options.seeds):
+                sets.append([])
+                for problem in task.problems(world, options.episodes, seed):
+                    sets[-1].append(attempt(problem))
+                    tried = [a for of_seed in (*attempts, *sets) for a in of_seed]
+                    status.update(f'{name}, {method}: {sum(a.success for a in tried)} of {len(tried)}')
+            attempts += sets if len(models) == 1 else [[a for of_set in sets for a in of_set]]
+    minutes = [float(_minutes_file(model).read_text()) for model in options.model if _minutes_file(model).is_file()]
+    return figures(name, method, attempts, float(np.mean(minutes)) if minutes else None)
+
+
+def _attempts(model: Path | None, method: str, world: TwoRoom, budget: int) -> Callable[[Problem], Attempt]:
+    """What tries one problem; without a model, chance."""
+    if model is None:
+        return lambda problem: wander(world, problem, budget)
+    agent = agent_for(model, method)
+    return lambda problem: drive(agent, world, problem, budget)
 
 
 def evaluate(options: argparse.Namespace, console: Console) -> list[dict]:
     done = []
-    for task in TASKS:
+    for task in (task for task in TASKS if not options.tasks or task.name in options.tasks):
         for method in options.methods:
             done.append(measure(task, method, options, console))
             if options.results:
@@ -199,16 +204,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--eval', action='store_true')
     parser.add_argument('--doors', choices=DOORS, default='fixed', help='random: the door is elsewhere in each episode')
     parser.add_argument('--work', type=Path, default=ROOT / 'build' / 'swm', help='folder of the data and the model')
-    parser.add_argument('--model', type=Path, help='checkpoint; default WORK/swm_two_room_DOORS')
+    parser.add_argument('--model', type=Path, nargs='+', help='checkpoints; default WORK/swm_two_room_DOORS')
     parser.add_argument('--steps', type=int, default=90_000, help='rows to collect')
     parser.add_argument('--seed', type=int, default=0, help='of training')
     parser.add_argument('--seeds', type=int, default=3, help='sets of problems')
     parser.add_argument('--episodes', type=int, default=50, help='problems a set, as published')
+    parser.add_argument('--tasks', nargs='+', choices=[task.name for task in TASKS], default=None)
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS)
     parser.add_argument('--results', type=Path, default=rows.WORLD_MODEL)
     parser.add_argument('--json', type=Path, help='write the rows here too')
     options = parser.parse_args()
-    options.model = options.model or options.work / f'swm_two_room_{options.doors}'
+    options.model = options.model or [options.work / f'swm_two_room_{options.doors}']
     return options
 
 
@@ -221,7 +227,8 @@ def main() -> None:
         if options.collect:
             collect(cache, options.doors, options.steps, console)
         if options.train:
-            train(cache, options.model, options.seed)
+            for seed, model in enumerate(options.model, options.seed):
+                train(cache, model, seed)
         if options.eval:
             done = evaluate(options, console)
             if options.json:
