@@ -13,6 +13,7 @@ from torch import nn, Tensor
 from jepa_ros import checkpoint
 from jepa_ros.actor.actor import Actor
 from jepa_ros.actor.arbiter import Arbiter
+from jepa_ros.actor.explorer import Explorer
 from jepa_ros.actor.planner_file import load_planners
 from jepa_ros.actor.planners import PlannerConfig, PLANNERS
 from jepa_ros.actor.policy import Policy
@@ -47,6 +48,10 @@ class Networks(nn.Module):
 
     def __init__(self, config: ModelConfig, observations: Sequence[Observation], card: ModelCard):
         super().__init__()
+        size = config.perception.task_dim
+        for name in ('policy_tokens', 'critic_tokens'):
+            if size and getattr(card, name) not in (0, size):
+                raise ConfigError(f'{name} is {getattr(card, name)}: the task token of this model has {size} numbers')
         self.world_model = HJEPA(config, observations)
         self.policy = Policy(config.dim, config.action_dim, card.policy_chunk, card.policy_width, card.policy_doubts,
                              card.policy_tokens)
@@ -73,14 +78,17 @@ class Agent:
         self.networks, self.card, self.contract, self.device = networks.to(device).eval(), card, contract, device
         for parameter in networks.parameters():
             parameter.requires_grad_(False)
+        self.host: dict[str, Tensor] | None = None      # weights in force, where they are on another device; see mirror
+        self._tasks = tasks
         model = networks.world_model
         readouts = list(contract.readout_names)[:model.config.readouts]     # an imported model may have none
         self.perception = Perception(model, readouts)
         self.world_model = WorldModel(model, contract.control_period_s, contract.action_low, contract.action_high,
                                       list(contract.action_names), readouts, contract.action_max_rate)
+        self.memory = Memory(model.config.dim)
+        self.world_model.recollection = self.memory.reader()
         self.cost = Cost(model, readouts, networks.critic, contract.drives)
         self.actor = self.new_actor()
-        self.memory = Memory(model.config.dim)
         self.configurator = configurator_for(self, card.goal_tolerance, tasks)
 
     @property
@@ -92,6 +100,26 @@ class Agent:
     def versions(self) -> dict[str, int]:
         """Which version of the weights of each organ that learns is in force; 0 is the checkpoint's."""
         return {organ: state.version for organ, state in self.in_force.items()}
+
+    def mirror(self) -> None:
+        """Keep the weights on the host as well, if they are elsewhere: `on_cpu` needs them when a device is lost."""
+        if torch.device(self.device) != torch.device('cpu'):
+            self.host = {name: value.detach().to('cpu', copy=True)
+                         for name, value in self.networks.state_dict().items()}
+
+    def on_cpu(self) -> 'Agent':
+        """The same agent on the CPU: weights in force, memory and tasks; no goal. Reads nothing from its device.
+
+        ConfigError where `mirror` was not called before.
+        """
+        if self.host is None:
+            raise ConfigError(f'the weights are on {self.device} alone: call mirror first')
+        networks = Networks(self.card.model_settings(), self.contract.observations, self.card)
+        networks.load_state_dict(self.host)
+        moved = Agent(networks, self.card, self.contract, 'cpu', self._tasks)
+        moved.in_force, moved.memory = self.in_force, self.memory
+        moved.world_model.recollection = self.world_model.recollection
+        return moved
 
     @classmethod
     def create(cls, contract: RobotContract, seed: int = 0, name: str = 'untrained',
@@ -154,8 +182,12 @@ class Agent:
         """A further actor over the same weights, with settings of its own."""
         threshold = self.card.policy_threshold      # where it is known, the critic was taught by the same drives
         arbiter = Arbiter(threshold, self.contract.control_period_s, self.networks.critic) if threshold > 0 else None
-        return Actor(self.world_model, self.cost, self.card.planner_settings(), self.networks.policy,
-                     goal_tolerance=self.card.goal_tolerance, arbiter=arbiter)
+        planners, rollout = self.card.planner_settings(), self.networks.world_model.levels[0].rollout
+        explorer = None     # what was not taught by its own drives acts as it always did
+        if self.card.policy_doubts:
+            explorer = Explorer(self.networks.critic, rollout, len(self.world_model.action_names), planners[0].horizon)
+        return Actor(self.world_model, self.cost, planners, self.networks.policy,
+                     goal_tolerance=self.card.goal_tolerance, arbiter=arbiter, explorer=explorer)
 
     def warm_up(self) -> None:
         """Run every organ once, so that the first tick is as quick as the others. Leaves no trace in them."""

@@ -1,6 +1,7 @@
 """The actor organ: Mode-2 hierarchical planning with Mode-1 as proposal and fallback (LeCun §3.1, §4.7)."""
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 import time
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor
 
 from jepa_ros.actor.arbiter import Arbiter, Choice, Evidence
-from jepa_ros.actor.decision import Decision, PLANNED, REACTIVE
+from jepa_ros.actor.decision import Decision, of_length, PLANNED, planned, REACTIVE
+from jepa_ros.actor.explorer import Explorer, WHY
 from jepa_ros.actor.familiar import Familiar
 from jepa_ros.actor.hierarchy import Hierarchy, HierarchyPlan
 from jepa_ros.actor.impasse import Impasse, way_out
@@ -16,6 +18,8 @@ from jepa_ros.actor.pace import ladder, Pace, Tick
 from jepa_ros.actor.past import Past
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
+from jepa_ros.actor.reflex import Reflex
+from jepa_ros.actor.unfamiliar import goal_warning
 from jepa_ros.cost.cost import Cost, CostSettings, Goal, Region
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import ConfigError
@@ -26,9 +30,6 @@ from jepa_ros.world_model.world_model import WorldModel
 __all__ = ['Actor', 'Decision', 'MODES', 'PLANNED', 'REACTIVE']
 
 MODES = ('auto', 'reactive', 'planned')
-# A goal in which standing still costs this many times the usual error is not one that the model knows. Goals of the
-# shipped agent stay below 2, noise, a covered or overexposed lens and inverted images lie between 2.4 and 280.
-UNFAMILIAR = 4.0
 HOLDING = 9.0       # goal tolerances, squared, within which who has been at the goal is still about there
 CALIBRATIONS = 3    # plans of each rung that are timed before the robot moves …
 CALIBRATION_S = 2.0     # … fewer of a large model: no further round begins after so long
@@ -39,13 +40,15 @@ class Actor:
 
     def __init__(self, world_model: WorldModel, cost: Cost, configs: Sequence[PlannerConfig],
                  policy: Policy | None = None, seed: int = 0, goal_tolerance: float = 0.0,
-                 arbiter: Arbiter | None = None):
+                 arbiter: Arbiter | None = None, explorer: Explorer | None = None):
         """goal_tolerance: squared distance from a goal state within which the robot is there.
 
-        `arbiter` lets Mode-1 act alone in mode `auto`; None where the policy's uncertainty is unknown.
+        `arbiter` lets Mode-1 act alone in mode `auto`; None where the policy's uncertainty is unknown. `explorer` leads
+        Mode-1 alone, mode `reactive`, out of where it gets stuck; None leaves it there.
         """
-        self._world, self._cost, self._policy, self._tolerance = world_model, cost, policy, goal_tolerance
-        self._arbiter = arbiter
+        self._world, self._cost, self._tolerance = world_model, cost, goal_tolerance
+        self._policy = None if policy is None else Reflex(policy, world_model.model.levels[0])
+        self._arbiter, self._explorer = arbiter, explorer
         self._rungs = ladder(configs)
         self._hierarchies = [Hierarchy(world_model.model, cost, rung.configs, world_model.max_change)
                              for rung in self._rungs]
@@ -53,7 +56,7 @@ class Actor:
         self._seed = seed
         self._settings: tuple[CostSettings, str, float] | None = None
         self.goal_warning = ''      # what is odd about the goal; empty when nothing
-        self._familiar = Familiar(cost)
+        self._familiar = Familiar(cost, world_model.seen)
         self.reset()
 
     def reset(self) -> None:
@@ -65,8 +68,9 @@ class Actor:
         self._past = Past(self._world)
         self._familiar.reset()
         self._way_out: Tensor | None = None     # (n, A) in −1…1, what is left of a way out of an impasse
-        if self._arbiter is not None:
-            self._arbiter.reset()
+        for watcher in (self._arbiter, self._explorer):
+            if watcher is not None:
+                watcher.reset()
 
     @property
     def heeds_surprise(self) -> bool:
@@ -85,7 +89,8 @@ class Actor:
 
     def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None, mode: str = 'auto',
                   budget_ms: float = 50.0, regions: Sequence[Region] = (), discomfort: Sequence[Region] = (),
-                  program: Tensor | None = None, remembered: Tensor | None = None) -> None:
+                  program: Tensor | None = None, remembered: Tensor | None = None,
+                  modulation: Mapping[str, float] | None = None) -> None:
         """Set what to reach, what to keep out of and how long a plan may take; the rest as in `Cost.make_settings`.
 
         ConfigError or CostError name what is wrong; the old settings then stay.
@@ -95,27 +100,19 @@ class Actor:
         if not budget_ms > 0:
             raise ConfigError(f'planner budget is {budget_ms} ms: it must be positive')
         settings = self._cost.make_settings(goal, weights, regions, discomfort=discomfort, program=program,
-                                            remembered=remembered)
+                                            remembered=remembered, modulation=modulation)
         if mode == 'reactive' and (self._policy is None or settings.goal_state is None):
             raise ConfigError('mode reactive needs a checkpoint with a policy and a goal given as a state '
                               '(image or bag)')
-        self.goal_warning = self._goal_warning(goal)
+        self.goal_warning = goal_warning(self._world, goal)
         self._settings = (settings, mode, budget_ms)
         self._forget()
         self._way_out = None
         self._arrived = False
         self._impasse.reset()
-        if self._arbiter is not None:
-            self._arbiter.reset()
-
-    def _goal_warning(self, goal: Goal | None) -> str:
-        if goal is None or not goal.levels:
-            return ''
-        times = self._world.unfamiliarity(goal.levels[0])
-        if times <= UNFAMILIAR:
-            return ''
-        return (f'the goal is unlike what the model was trained on: its energy is {times:.0f} times the usual one; '
-                'check the goal image, the camera and the light, or train on more of this place')
+        for watcher in (self._arbiter, self._explorer):
+            if watcher is not None:
+                watcher.reset()
 
     @torch.inference_mode()
     def calibrate(self, state: EncodedState) -> None:
@@ -147,10 +144,12 @@ class Actor:
         tick = Tick(budget_ms, time.perf_counter() if since_s is None else since_s)
         levels = [level.to(self._world.device) for level in state.levels]
         settings = self._familiar.settings(settings, levels[0])
-        memory = self._past.see(levels[0], previous_action)
-        s = self._past.at_effect(levels[0], previous_action, delay_s, memory)
+        memory = self._past.see(levels[0], previous_action, settings.task)
+        s = self._past.at_effect(levels[0], previous_action, delay_s, memory, settings.task)
         if mode == 'reactive':
-            return self._react(s, settings, memory, tick, '')
+            way = None if self._explorer is None or not bool(torch.isfinite(s).all()) else self._explorer.lead(
+                s, settings.goal_state, self._there(s, settings), self._generator)
+            return self._react(s, settings, memory, tick, '' if way is None else WHY, way)
         choice, chunk = self._choose(s, settings, memory) if mode == 'auto' else (None, None)
         if choice is not None and choice.reactive:
             self._forget()
@@ -165,16 +164,22 @@ class Actor:
         if self._arbiter is None or settings.goal_state is None or self._way_out is not None \
                 or not bool(torch.isfinite(s).all()):
             return None, None
-        chunk = self._policy(s, settings.goal_state)
-        uncertainty = float(self._policy.uncertainty(s, settings.goal_state))
+        chunk = self._policy(s, settings.goal_state, settings.task)
+        uncertainty = float(self._policy.uncertainty(s, settings.goal_state, settings.task))
         now = ahead = torch.inf
         if uncertainty <= self._arbiter.threshold:      # else the outcome is known without looking ahead
             if self._hierarchies[0].violation(s, settings, chunk, memory, self._generator) > 0:
                 return self._arbiter.object('Mode-1 breaks a guardrail'), None
-            end = self._world.model.levels[0].rollout(s[None], chunk[None], memory=memory)[0, -1]
-            now, ahead = (float(self._arbiter.energy(each, settings.goal_state)) for each in (s, end))
+            end = self._rollout(settings, memory)(s[None], chunk[None])[0, -1]
+            given = (settings.goal_state, settings.task) if getattr(self._arbiter.energy, 'tokens', 0) else \
+                (settings.goal_state,)      # a critic that knows tasks
+            now, ahead = (float(self._arbiter.energy(each, *given)) for each in (s, end))
         there = self._there(s, settings)
         return self._arbiter.choose(Evidence(uncertainty, self._arbiter.surprise, now, ahead, there)), chunk
+
+    def _rollout(self, settings: CostSettings, memory: Memory | None):
+        """(s (1, D), actions (1, H, A)) -> states (1, H, D) of level 0."""
+        return partial(self._world.model.levels[0].rollout, memory=memory, task=settings.task)
 
     def _think(self, s: Tensor, levels: list[Tensor], settings: CostSettings, mode: str,
                previous_action: np.ndarray | None, memory: Memory | None, tick: Tick) -> Decision:
@@ -200,7 +205,7 @@ class Actor:
         if plan.ages[-1] == 0 and not self._there(s, settings) and self._impasse.stuck(
                 float(plan.searches[-1].energy[0])):
             steps = self._rungs[0].configs[0].horizon * self._impasse.leave()
-            self._way_out = way_out(s, self._world.model.levels[0].rollout, len(self._world.action_names), steps,
+            self._way_out = way_out(s, self._rollout(settings, None), len(self._world.action_names), steps,
                                     self._generator)
             return self._leave(s, settings, memory, tick)
         decision = self._decision(rung, plan, tick)
@@ -247,14 +252,14 @@ class Actor:
         configs = self._rungs[rung].configs
         proposals = None
         if self._policy is not None and settings.goal_state is not None and self._policy.chunk >= configs[0].horizon:
-            proposals = self._policy(levels[0], settings.goal_state)[None, None, :configs[0].horizon]
+            proposals = self._policy(levels[0], settings.goal_state, settings.task)[None, None, :configs[0].horizon]
         previous = None if previous_action is None else self._world.scale_actions(previous_action)
         warm = None if self._warm is None or self._warm[0] is not settings else tuple(
-            _of_length(actions, config.horizon) for actions, config in zip(self._warm[1], configs))
+            of_length(actions, config.horizon) for actions, config in zip(self._warm[1], configs))
         last = None if self._last is None or self._last[0] is not settings or self._last[1] != rung else self._last[2]
         plan = self._hierarchies[rung].plan(
             [s[None] for s in levels], settings, warm_starts=warm, proposals=proposals, previous_action=previous,
-            memory=memory, generator=self._generator, deadline=deadline, last=last)
+            memory=memory, above=self._past.above, generator=self._generator, deadline=deadline, last=last)
         # Level 0 moves on by one step a tick; the levels above start a new period from the newest state.
         low = plan.searches[0].actions
         self._warm = settings, (torch.cat([low[:, 1:], low[:, -1:]], 1), *(x.actions for x in plan.searches[1:]))
@@ -262,32 +267,23 @@ class Actor:
         return plan
 
     def _decision(self, rung: int, plan: HierarchyPlan, tick: Tick) -> Decision:
-        actions = self._world.unscale_actions(plan.searches[0].actions[0])
-        configs = self._rungs[rung].configs
-        done = [search.iterations for search in plan.searches]
-        asked = sum(c.iterations for c in configs)
+        made = planned(self._world.unscale_actions(plan.searches[0].actions[0]), plan, self._rungs[rung], tick)
         if not any(plan.ages):      # a plan of which levels were kept says nothing about whole ones
             # of one that was cut short, what it would have taken
-            self.pace.took(rung, tick.thought_ms * (asked / sum(done) if plan.deadline_hit else 1))
-        short = [self._rungs[rung].given_up] if rung else []
-        if plan.deadline_hit:
-            short += [f'level {i}: {n} of {c.iterations} iterations' for i, (n, c) in enumerate(zip(done, configs))
-                      if n < c.iterations]
-        latency_ms = tick.latency_ms
-        if latency_ms > tick.budget_ms:
-            short.append(f'{latency_ms - tick.budget_ms:.1f} ms late')
-        return Decision(
-            actions[0], PLANNED, actions, [s[0].clone() for s in plan.states[1:]],
-            [x.actions[0].clone() for x in plan.searches[1:]], [float(x.energy[0]) for x in plan.searches],
-            [c.samples for c in configs], done, latency_ms, tick.budget_ms, plan.deadline_hit, '; '.join(short))
+            asked = sum(c.iterations for c in self._rungs[rung].configs)
+            self.pace.took(rung, tick.thought_ms * (asked / sum(made.iterations) if plan.deadline_hit else 1))
+        return made
 
     def _react(self, s: Tensor, settings: CostSettings, memory: Memory | None, tick: Tick,
-               reason: str) -> Decision:
-        """Mode-1; where it cannot act, or breaks a guardrail, the only safe reflex is to stand still."""
+               reason: str, way: Tensor | None = None) -> Decision:
+        """Mode-1, or the `way` (H, A) that leads it out of an impasse.
+
+        Where it cannot act, or breaks a guardrail, the only safe reflex is to stand still.
+        """
         why = 'no policy for this goal' if self._policy is None or settings.goal_state is None else \
             '' if bool(torch.isfinite(s).all()) else 'the state is not finite'
         if not why:
-            chunk = self._policy(s, settings.goal_state)
+            chunk = self._policy(s, settings.goal_state, settings.task) if way is None else way
             broken = self._hierarchies[0].violation(s, settings, chunk, memory, self._generator)
             why = 'Mode-1 breaks a guardrail' if broken > 0 else ''
         if why:
@@ -297,9 +293,3 @@ class Actor:
             actions = self._world.unscale_actions(chunk)
         return Decision(actions[0], REACTIVE, actions, latency_ms=tick.latency_ms, budget_ms=tick.budget_ms,
                         degradation=reason)
-
-
-def _of_length(actions: Tensor, horizon: int) -> Tensor:
-    """Actions (B, H, A) cut to `horizon`, or the last one repeated up to it."""
-    missing = horizon - actions.shape[1]
-    return actions[:, :horizon] if missing <= 0 else torch.cat([actions, actions[:, -1:].expand(-1, missing, -1)], 1)

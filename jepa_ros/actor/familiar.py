@@ -1,4 +1,9 @@
-"""What the actor has seen itself, so that curiosity knows what is new (LeCun §3.2, §4.10). A bounded ring of states."""
+"""What was seen before, so that curiosity knows what is new (LeCun §3.2, §4.10).
+
+Where the memory organ is in this process it says so: all it holds, over goals and restarts. Elsewhere the actor keeps a
+bounded ring of the states it has seen itself since its goal was set: to ask another process takes longer than a plan.
+"""
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -14,12 +19,13 @@ TERM = 'curiosity'
 class Familiar:
     """Puts the states seen so far into settings whose curiosity has a weight; others pass as they are."""
 
-    def __init__(self, cost: Cost):
-        self._cost = cost
+    def __init__(self, cost: Cost, seen: Callable[[int], Tensor | None] | None = None):
+        """`seen(count)`: at most so many remembered states (n, D); None where there is no memory here."""
+        self._cost, self._seen = cost, seen
         self.reset()
 
     def reset(self) -> None:
-        """Forget all states."""
+        """Forget the ring; memory forgets nothing."""
         self._states: list[Tensor] = []
         self._next = self._age = 0
         self._base: CostSettings | None = None
@@ -33,7 +39,8 @@ class Familiar:
             self._see(s)
         self._age += 1
         if self._states and (self._base is not settings or self._age >= REFRESH):
-            known = self._cost.make_settings(None, None, remembered=torch.stack(self._states))
+            seen = None if self._seen is None else self._seen(CAPACITY)
+            known = self._cost.make_settings(None, None, remembered=torch.stack(self._states) if seen is None else seen)
             self._base, self._age = settings, 0
             self._settings = replace(settings, remembered=known.remembered, familiar=known.familiar)
         return self._settings if self._base is settings else settings

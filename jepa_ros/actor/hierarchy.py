@@ -79,19 +79,22 @@ class Hierarchy:
 
     def plan(self, s: Sequence[Tensor], settings: CostSettings, *, warm_starts: tuple[Tensor, ...] | None = None,
              proposals: Tensor | None = None, previous_action: Tensor | None = None, memory: Memory | None = None,
-             generator: torch.Generator | None = None, deadline: float | None = None,
-             last: HierarchyPlan | None = None) -> HierarchyPlan:
-        """s: states (B, D_l) of all levels; warm_starts: last plan's actions per level; proposals (B, P, H_0, A) and
-        memory, what the predictor of level 0 remembers of the past, for level 0. last: the plan of the tick before,
-        for the same settings, of which upper levels may keep theirs (`replan_every`).
+             above: Sequence[Memory | None] = (), generator: torch.Generator | None = None,
+             deadline: float | None = None, last: HierarchyPlan | None = None) -> HierarchyPlan:
+        """s: states (B, D_l) of all levels; warm_starts: last plan's actions per level; proposals (B, P, H_0, A) for
+        level 0; memory, what its predictor remembers of the past, and `above` those of the levels above it, which may
+        be left out. last: the plan of the tick before, for the same settings, of which upper levels may keep theirs
+        (`replan_every`).
         """
+        memories = (memory, *above, *[None] * len(self.planners))[:len(self.planners)]
         if self._gradients:
-            s, settings, memory, previous_action = _plain((tuple(s), settings, memory, previous_action))
+            s, settings, memories, previous_action = _plain((tuple(s), settings, memories, previous_action))
         problems: list[LevelEnergy] = []
         levels: list[tuple[Search, Tensor, int]] = []       # of each level, top first: search, states, age
         subgoal: Tensor | None = None
         for level in reversed(range(len(self.planners))):
-            problem = self._problem(level, s[level], settings, subgoal, previous_action, memory, generator)
+            problem = self._problem(level, s[level], settings, subgoal, previous_action, memories[level],
+                                    generator)
             problems.insert(0, problem)
             if last is not None and self._keeps(level, s, last, levels):
                 levels.append((last.searches[level], last.states[level], last.ages[level] + 1))
@@ -138,7 +141,7 @@ class Hierarchy:
         config, low = self.planners[level].config, level == 0
         scenarios = Scenarios(self._model.levels[level], config.scenarios, generator) if config.scenarios else None
         return LevelEnergy(self._model, self._cost, level, config, s, settings, subgoal,
-                           previous_action if low else None, memory if low else None, scenarios)
+                           previous_action if low else None, memory, scenarios)
 
     def _gap(self, level: int, s: Sequence[Tensor], subgoal: Tensor) -> Tensor:
         """(B,) how far the present state of `level` is from the subgoal that it sets below."""

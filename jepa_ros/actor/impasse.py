@@ -45,10 +45,13 @@ class Impasse:
 
 
 def way_out(s: Tensor, rollout: Callable[[Tensor, Tensor], Tensor], action_dim: int, steps: int,
-            generator: torch.Generator) -> Tensor:
-    """From s (D,): of random constant actions in −1…1 the one that leads furthest from s, repeated (steps, A)."""
+            generator: torch.Generator, promises: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """From s (D,): of random constant actions in −1…1 the one that leads furthest from s, repeated (steps, A).
+
+    promises: of states (N, D) -> (N,), what the end of a way is chosen by instead.
+    """
     drawn = torch.rand(CANDIDATES, 1, action_dim, generator=generator, device=s.device) * 2 - 1
     full = drawn / drawn.abs().amax(-1, keepdim=True).clamp_min(1e-6)      # one number at its limit: no dawdling
     actions = full.expand(-1, steps, -1)
     end = rollout(s.expand(CANDIDATES, -1), actions)[:, -1]
-    return actions[int(squared(end, s).argmax())]
+    return actions[int((squared(end, s) if promises is None else promises(end)).argmax())]

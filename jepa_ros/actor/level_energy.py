@@ -31,7 +31,7 @@ class LevelEnergy:
     settings: CostSettings
     subgoal: Tensor | None = None
     previous_action: Tensor | None = None   # (A,), level 0 only
-    memory: Memory | None = None            # what the predictor remembers, level 0 only
+    memory: Memory | None = None            # what the predictor remembers
     scenarios: Scenarios | None = None
     numerics: Numerics = EXACT              # of rollouts
 
@@ -39,7 +39,7 @@ class LevelEnergy:
         """Candidates (B, N, H, A) -> energies and violations, each (B, N)."""
         if self.scenarios is None:
             return self.of(self.rollout(candidates), candidates)
-        futures = self.scenarios.futures(self.s, candidates, self.memory)
+        futures = self.scenarios.futures(self.s, candidates, self.memory, self.settings.task)
         count = futures.states.shape[2]
         # as many candidates as there are futures: to the cost they are alike
         repeated = candidates[:, :, None].expand(-1, -1, count, -1, -1).flatten(1, 2)
@@ -56,7 +56,7 @@ class LevelEnergy:
         count = candidates.shape[1]
         return self.model.levels[self.level].rollout(
             self.s[:, None].expand(-1, count, -1), candidates, memory=expand_memory(self.memory, count),
-            numerics=self.numerics)
+            numerics=self.numerics, task=self.settings.task)
 
     def of(self, states: Tensor, candidates: Tensor) -> Evaluation:
         """Of rollouts (B, N, H, D_l) under candidates (B, N, H, A)."""

@@ -39,11 +39,12 @@ class Scenarios:
             self._each = 1      # nothing but the members is open
         self._noise: list[Tensor | None] | None = None
 
-    def futures(self, s: Tensor, candidates: Tensor, memory: Memory | None = None) -> Futures:
-        """Start s (B, D), candidates (B, N, H, A), what the predictor remembers -> their futures."""
+    def futures(self, s: Tensor, candidates: Tensor, memory: Memory | None = None,
+                task: Tensor | None = None) -> Futures:
+        """Start s (B, D), candidates (B, N, H, A), what the predictor remembers, task token -> their futures."""
         self._draw(candidates.shape[-2], s.device)
         memories = self._memories(memory)
-        parts = [self._follow(member, own, noise, s, candidates)
+        parts = [self._follow(member, own, noise, s, candidates, task)
                  for member, own, noise in zip(self._members, memories, self._noise)]
         states, weights = zip(*parts)
         return Futures(torch.cat(states, 2), torch.cat(weights, 2) / len(parts))
@@ -68,7 +69,7 @@ class Scenarios:
         return predictor.memories_of(memory)[:len(self._members)]
 
     def _follow(self, predictor: Predictor, memory: Memory | None, noise: Tensor | None, s: Tensor,
-                candidates: Tensor) -> tuple[Tensor, Tensor]:
+                candidates: Tensor, task: Tensor | None) -> tuple[Tensor, Tensor]:
         """Futures of one member: states (B, N, S, H, D), weights (B, N, S)."""
         batch, count, horizon, _ = candidates.shape
         tree = self._jepa.latent is not None and isinstance(self._jepa.latent.latent, Discrete)
@@ -85,7 +86,7 @@ class Scenarios:
                 memory = None if memory is None else tuple(_pick(m, kept) for m in memory)
             else:
                 z = self._drawn(now, action, noise, step)
-            now, memory = predictor.step(now, self._jepa.condition(now, action, z), memory)
+            now, memory = predictor.step(now, self._jepa.condition(now, action, z, task), memory)
             past.append(now)
         return torch.stack(past, -2), torch.softmax(log_weights, -1)
 

@@ -45,7 +45,8 @@ class Settings:
     @property
     def cost_arguments(self) -> dict:
         """Goal, weights, regions and what else the cost takes: keywords of `Actor.configure` and `Cost.configure`."""
-        return dict(goal=self.goal, weights=self.weights, **where(self.regions, self.discomforts, self.program))
+        more = {'modulation': self.modulation} if self.modulation else {}
+        return dict(goal=self.goal, weights=self.weights, **where(self.regions, self.discomforts, self.program), **more)
 
 
 @dataclass(frozen=True)

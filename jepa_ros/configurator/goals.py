@@ -11,7 +11,7 @@ from ..errors import ConfigError, ContractError, JepaRosError
 from ..registry import nearest
 from ..robot.adapters import to_array
 from ..robot.bags import iter_percepts, read_percept
-from .sentences import Sentences
+from .sentences import Labelled, Sentences, Silent
 from .task_parts import GoalSpec, Program
 from .tasks import located, Task
 
@@ -50,14 +50,22 @@ def from_bag(agent, bag: str, time_s: float, token: Mapping[str, float] | None =
     return from_percept(agent, read_percept(Path(bag).expanduser(), agent.contract, time_s), token)
 
 
-def from_sentence(agent, sentences: Sentences, sentence: str, asked: str, default: str) -> tuple[Goal | None, str]:
+def from_sentence(agent, sentences: Sentences, sentence: str, asked: str, default: str,
+                  memory: Labelled | None = None) -> tuple[Goal | None, str]:
     """Goal and task that a sentence means; `asked` names a task that is wanted anyway, `default` one for places.
 
-    ConfigError for a sentence that nothing matches or two things match.
+    `memory` knows the places; None: the agent's own. Where it is silent, tasks can be meant all the same. ConfigError
+    for a sentence that nothing matches or two things match.
     """
     known = agent.configurator.tasks
     own = {} if asked else {name: task for name, task in known.items() if not agent.configurator.asks(name)}
-    match = sentences.match(sentence, own, agent.memory if hasattr(agent.memory, 'labels') else None)
+    try:
+        match = sentences.match(sentence, own, memory or agent.memory)
+    except Silent as silent:
+        try:
+            match = sentences.match(sentence, own)
+        except ConfigError as error:
+            raise ConfigError(f'{error}; {silent}') from None
     if match.task:
         return None, match.name
     return Goal(levels=(match.state.to(agent.device),)), asked or default

@@ -23,11 +23,15 @@ LISTED = 20         # names in an error line
 Encoder = Callable[[Sequence[str]], np.ndarray]     # N texts -> (N, E), rows of length 1
 
 
+class Silent(ConfigError):
+    """A memory, of another process, that does not answer."""
+
+
 class Labelled(Protocol):
     """Remembered states with a name; `Memory` is one."""
 
     def labels(self) -> Mapping[str, Tensor]:
-        """Label -> its states (n, D), newest first."""
+        """Label -> its states (n, D), newest first. Silent where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Sentences:
         text = ' '.join(sentence.split())
         if not text:
             raise ConfigError('the sentence is empty')
-        labels = dict(memory.labels()) if memory is not None else {}
+        labels: Mapping[str, Tensor] = memory.labels() if memory is not None else {}
         texts: list[tuple[str, bool, str]] = [(name, True, each) for name, task in tasks.items()
                                               for each in (name.replace('_', ' '), task.description) if each]
         texts += [(label, False, label) for label in labels]

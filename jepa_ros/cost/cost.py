@@ -2,6 +2,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from torch import nn, Tensor
@@ -13,6 +14,7 @@ from jepa_ros.cost.intrinsic import registered
 from jepa_ros.cost.settings import CostSettings, CRITIC, Making
 from jepa_ros.robot.drives import Drives
 from jepa_ros.world_model.hjepa import HJEPA
+from jepa_ros.world_model.jepa import JEPA
 
 __all__ = ['Cost', 'CostSettings', 'EnergyReport', 'Goal', 'Region', 'TermValue']
 
@@ -55,24 +57,26 @@ class Cost:
 
     def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None,
                   regions: Sequence[Region] = (), discomfort: Sequence[Region] = (), program: Tensor | None = None,
-                  remembered: Tensor | None = None) -> None:
+                  remembered: Tensor | None = None, modulation: Mapping[str, float] | None = None) -> None:
         """Put settings into force, see `make_settings`. CostError names what is wrong; the old settings then stay."""
         self.settings = self.make_settings(goal, weights, regions, discomfort=discomfort, program=program,
-                                           remembered=remembered)
+                                           remembered=remembered, modulation=modulation)
 
     def make_settings(self, goal: Goal | None, weights: Mapping[str, float] | None = None,
                       regions: Sequence[Region] = (), *, discomfort: Sequence[Region] = (),
-                      program: Tensor | None = None, remembered: Tensor | None = None) -> CostSettings:
+                      program: Tensor | None = None, remembered: Tensor | None = None,
+                      modulation: Mapping[str, float] | None = None) -> CostSettings:
         """Checked settings, without putting them into force; terms not named in `weights` get their default.
 
         regions: no plan may enter them; discomfort: regions that are only unpleasant; program: states (T, D) of a
-        demonstration to follow, one per control step; remembered: states (M, D) that curiosity finds old.
+        demonstration to follow, one per control step; remembered: states (M, D) that curiosity finds old; modulation:
+        the task token by name, for predictor, critic and policy.
         """
         making = self._making
         settings = CostSettings(
             making.weights(weights, self.default_weights()), making.goal_levels(goal), making.goal_readouts(goal),
             making.bounds(regions), making.bounds(discomfort, 'of discomfort'), making.program(program),
-            *making.remembered(remembered))
+            *making.remembered(remembered), making.task(modulation))
         asked = {} if goal is None else {name: float(value) for name, value in goal.readouts.items()}
         spread = dict(zip(self._readout_names, self._model.readout_std.tolist()))
         judged = asked or regions or self._drives
@@ -121,14 +125,14 @@ class Cost:
                 total = total + settings.weights[name] * term.function(states, actions, context).sum(-1)
         known = not any(each.pooled for each in self._model.config.levels[1:level + 1])
         if known and settings.weights.get(CRITIC, 0) > 0 and settings.goal_state is not None:
-            total = total + settings.weights[CRITIC] * self._beyond(states, context)
+            total = total + settings.weights[CRITIC] * self._beyond(states, context, settings.task)
         return total
 
-    def _beyond(self, states: Tensor, context: Context) -> Tensor:
+    def _beyond(self, states: Tensor, context: Context, task: Tensor | None) -> Tensor:
         """What comes after the horizon, as if it lasted one more horizon, (...) (LeCun Fig. 7)."""
         goal = context.goal_state
         goal = goal if goal.dim() == 1 else goal[..., 0, :]
-        return self._critic(states[..., -1, :], goal) * states.shape[-2]
+        return self._critic(states[..., -1, :], goal, task) * states.shape[-2]
 
     def action_settings(self, settings: CostSettings) -> CostSettings:
         """The same without what is to be reached or followed: what a lower level pays besides its subgoal."""
@@ -148,7 +152,7 @@ class Cost:
         if self._critic is not None:
             per_step = states.new_zeros(states.shape[:-1])
             if settings.goal_state is not None:
-                per_step[-1] = self._beyond(states, context)
+                per_step[-1] = self._beyond(states, context, settings.task)
             terms.append(TermValue(CRITIC, False, False, settings.weights[CRITIC], float(per_step.sum()), per_step))
         return EnergyReport(tuple(terms), sum(t.weight * t.value for t in terms))
 
@@ -161,7 +165,26 @@ class Cost:
             program=Program(settings.program[level], jepa.period) if settings.program else None,
             remembered=(Remembered(settings.remembered[level], settings.familiar[level]) if settings.remembered
                         else None),
-            dynamics=jepa, start=_wide(start), moves=moves, **self._felt)
+            dynamics=jepa if settings.task is None else cast(JEPA, _Tasked(jepa, settings.task)), start=_wide(start),
+            moves=moves, **self._felt)
+
+
+class _Tasked:
+    """A level of the world model under a task: what terms ask of it, they ask for that task."""
+
+    def __init__(self, jepa: JEPA, task: Tensor):
+        self._jepa, self._task = jepa, task
+
+    def __getattr__(self, name: str):
+        return getattr(self._jepa, name)
+
+    def predict(self, s: Tensor, a: Tensor) -> Tensor:
+        """As `JEPA.predict`."""
+        return self._jepa.predict(s, a, task=self._task)
+
+    def disagreement(self, s: Tensor, a: Tensor) -> Tensor:
+        """As `JEPA.disagreement`."""
+        return self._jepa.disagreement(s, a, self._task)
 
 
 class _Once:

@@ -37,6 +37,7 @@ class CostSettings:
     program: tuple[Tensor, ...] = ()        # (T, D_l), a demonstration, one state per control step
     remembered: tuple[Tensor, ...] = ()     # (M, D_l), states that are not new
     familiar: tuple[Tensor, ...] = ()       # () of each level: squared distance at which a state is half new
+    task: Tensor | None = None              # (task_dim,) token for predictor, critic and policy
 
     def __post_init__(self) -> None:
         for name, weight in self.weights.items():
@@ -109,6 +110,12 @@ class Making:
             values[index] = self._finite(value, f'goal value of readout {name!r} is')
         mean, std = self._model.readout_mean, self._model.readout_std
         return (values.to(mean.device) - mean) / std
+
+    def task(self, modulation: Mapping[str, float] | None) -> Tensor | None:
+        """(task_dim,) of the task token, by name; a model that was trained without one ignores it."""
+        if not modulation or not self._model.config.perception.token_names:
+            return None
+        return self._model.task_token(modulation).to(self._device)
 
     def readout(self, name: str) -> int:
         """Its place among the readouts."""

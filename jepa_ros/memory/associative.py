@@ -51,6 +51,11 @@ class AssociativeMemory:
         c = self.coefficients(query, seen)
         return c @ self.values, c.sum(-1)
 
+    def newest(self, count: int) -> tuple[Tensor, Tensor]:
+        """Keys (n, D) and values (n, V) of the `count` slots that were written last, oldest first."""
+        slots = self._written.argsort(stable=True)[-count:]
+        return self.keys[slots], self.values[slots]
+
     def write(self, query: Tensor, value: Tensor) -> None:
         """v_j = c_j r + (1 − c_j) v_j (eq. 18–20); allocates a slot when the query is distant from all keys."""
         self._clock += 1

@@ -4,7 +4,7 @@ header: MAGIC, length of a JSON object, its CRC-32, the object {format, model_id
 payload, CRC-32 of kind and payload, payload. All numbers little endian. Only what is perceived is here, no imagination.
 """
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 import json
 import struct
@@ -14,10 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jepa_ros.memory.named import Named, NOTHING
+
 MAGIC, MARK = b'JEPAMEM\n', b'\xb5MEM'
 FORMAT = 1
 HEADER, CHUNK = struct.Struct('<II'), struct.Struct('<4sBII')
-TRIPLETS, ACTIONS, BEGIN, LABEL, SLOTS = range(1, 6)
+TRIPLETS, ACTIONS, BEGIN, LABEL, SLOTS, ENTITIES = range(1, 7)
+KINDS = ('<f4', '<i8', '<i8')   # of what is known of entities: values, changed, seen
 PER_CHUNK = 1000        # records: what one damaged byte can cost when the file was written anew
 
 
@@ -46,6 +49,7 @@ class Contents:
     labels: list[tuple[str, int, Tensor]]
     slots: dict[str, Tensor] | None             # of the associative memory …
     written: int                                # … when it held this many of the triplets
+    entities: Named = field(default=NOTHING)    # the newest of the file; files from before there were any have none
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -102,6 +106,8 @@ def packed_all(contents: Contents, dim: int) -> bytes:
         if not unknown[part].all():
             parts.append(_actions_chunk(acted[part][~unknown[part]]))
     parts.append(packed([('label', text, state, stamp) for text, stamp, state in contents.labels], dim))
+    if contents.entities:
+        parts.append(packed([('entities', contents.entities)], dim))
     if contents.slots is not None:
         slots = contents.slots
         parts.append(_chunk(SLOTS, struct.pack('<III', *slots['keys'].shape, slots['values'].shape[1]) + b''.join(
@@ -130,6 +136,12 @@ def _payloads(name: str, group: list[tuple], dim: int) -> Iterator[tuple[int, by
     elif name == 'begin':
         for _, number, episode, goal in group:
             yield BEGIN, json.dumps([number, episode, goal]).encode()
+    elif name == 'entities':
+        known: Named = group[-1][1]     # the newest
+        said = json.dumps(list(known.names)).encode()
+        columns = zip((known.values, known.changed_ns, known.seen_ns), KINDS)
+        yield ENTITIES, struct.pack('<I', len(said)) + said + b''.join(
+            values.astype(kind).tobytes() for values, kind in columns)
     else:
         for _, text, state, stamp in group:
             said = json.dumps([text, stamp]).encode()
@@ -166,8 +178,9 @@ class _Reading:
         self._named: dict[int, tuple[str, str]] = {}
         self._labels: list[tuple[str, int, Tensor]] = []
         self._slots: dict[str, Tensor] | None = None
+        self._entities = NOTHING
         self._takers = {TRIPLETS: self._triplets, ACTIONS: self._act, BEGIN: self._begin, LABEL: self._label,
-                        SLOTS: self._associated}
+                        SLOTS: self._associated, ENTITIES: self._known}
 
     def take(self, kind: int, payload: bytes) -> bool:
         """False for what cannot be understood."""
@@ -186,7 +199,7 @@ class _Reading:
             if len(action) == width:
                 actions[place] = action
         return Contents(rows['stamp'], rows['state'], rows['energy'], rows['run'], self._named, actions, self._labels,
-                        self._slots, self._written)
+                        self._slots, self._written, self._entities)
 
     def _triplets(self, payload: bytes) -> None:
         rows = np.frombuffer(payload, _triplet(self._dim))
@@ -212,6 +225,14 @@ class _Reading:
         if len(state) != self._dim:
             raise ValueError(self._dim)
         self._labels.append((text, stamp, torch.tensor(state)))
+
+    def _known(self, payload: bytes) -> None:
+        length, = struct.unpack_from('<I', payload)
+        names, at, columns = json.loads(payload[4:4 + length]), 4 + length, []
+        for kind in KINDS:
+            columns.append(np.frombuffer(payload, kind, len(names), at).copy())
+            at += len(names) * np.dtype(kind).itemsize
+        self._entities = Named(tuple(names), *columns)
 
     def _associated(self, payload: bytes) -> None:
         n, keys, values = struct.unpack_from('<III', payload)

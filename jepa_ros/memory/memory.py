@@ -1,5 +1,5 @@
 """The memory organ: stores what was felt where and when, and answers queries (LeCun §2, §3.3, §4.9)."""
-from dataclasses import dataclass
+from collections.abc import Sequence
 import math
 from pathlib import Path
 import threading
@@ -10,27 +10,17 @@ from torch import Tensor
 
 from jepa_ros.energy.distance import euclidean
 from jepa_ros.errors import ConfigError
+from jepa_ros.memory.answers import Recall
 from jepa_ros.memory.associative import AssociativeMemory
 from jepa_ros.memory.chunks import Contents, Header
 from jepa_ros.memory.episodic import EpisodicStore, NO_RUN, Run, Trajectory
 from jepa_ros.memory.journal import GROWTH, Journal, open_or_beside, Snapshot
 from jepa_ros.memory.labels import Labels
+from jepa_ros.memory.named import Named, NamedEntities
 from jepa_ros.memory.reader import MemoryReader
 
+ENTITIES_S = 1.0    # between two writes of entities to the file
 MAX_GAP_S = 1.0     # between two neighbours in time: between farther ones nothing is interpolated
-
-
-@dataclass(frozen=True)
-class Recall:
-    """Answer to a query, best match first."""
-
-    stamps_ns: np.ndarray   # (n,) int64
-    states: Tensor          # (n, D)
-    energies: np.ndarray    # (n,) intrinsic energy; NaN for a labelled state, whose energy is not kept
-    distances: np.ndarray   # (n,) state distance, or seconds for a query by time
-    value: Tensor           # (D + 1,) state and energy read by association (eq. 15–17); zeros for the unknown
-    imagined: np.ndarray    # (n,) bool: predicted, not perceived
-    confidence: float       # Σ c of `value`: 0 for the unknown, towards 1 for the well known
 
 
 class Memory:
@@ -39,12 +29,15 @@ class Memory:
     def __init__(self, dim: int, capacity: int = 36_000, slots: int = 1024):
         self.dim = dim
         self.labelled = Labels()
+        self.entities = NamedEntities()
         self.warnings: list[str] = []           # what `keep_in` had to say about the file
         self._episodic = EpisodicStore(dim, capacity)
         self._associative = AssociativeMemory(dim, dim + 1, slots)
         self._run = NO_RUN
         self._lock = threading.RLock()
         self._journal: Journal | None = None
+        self._entities_ns = 0
+        self.attended = False       # somebody stores here what is perceived: the memory node does
 
     def __len__(self) -> int:
         return len(self._episodic)
@@ -61,7 +54,17 @@ class Memory:
 
     def reader(self) -> MemoryReader:
         """What a predictor, policy or cost reads of experience for a state, differentiably."""
-        return MemoryReader(self._associative, self._lock)
+        return MemoryReader(self._associative, self._lock, lambda: self.attended, self.seen)
+
+    def seen(self, count: int) -> Tensor:
+        """At most `count` perceived states (n, D), spread evenly over all that is held, the oldest and newest among
+        them."""
+        with self._lock:
+            slots = self._episodic.in_order()
+            slots = slots[~self._episodic.imagined[slots]]
+            if len(slots) > count:
+                slots = slots[np.linspace(0, len(slots) - 1, count).round().astype(np.int64)]
+            return self._episodic.states[torch.from_numpy(slots)]
 
     # ---- writing -------------------------------------------------------------------------------------------------
     def begin(self, episode: str, goal: str = '') -> None:
@@ -80,6 +83,20 @@ class Memory:
             self._record('triplet', stamp_ns, state, energy, self._run)
             if action is not None:
                 self.act(stamp_ns, action)
+
+    def know(self, names: Sequence[str], values: Sequence[float], stamp_ns: int) -> bool:
+        """What the world is like now: values of entities by name, NaN for what is not seen; whether one changed."""
+        with self._lock:
+            changed = self.entities.see(names, values, stamp_ns)
+            if changed and abs(stamp_ns - self._entities_ns) >= ENTITIES_S * 1e9:
+                self._entities_ns = stamp_ns
+                self._record('entities', self.entities.about())
+        return changed
+
+    def known(self, name: str = '') -> Named:
+        """What is known of an entity, or of all; see `NamedEntities.about`."""
+        with self._lock:
+            return self.entities.about(name)
 
     def act(self, stamp_ns: int, action: np.ndarray) -> bool:
         """Note what was done (A,) in the state of a time; False where that is not held."""
@@ -210,7 +227,8 @@ class Memory:
                 held.stamps_ns[slots], held.states.numpy()[slots], held.energies[slots], held.run[slots],
                 {number: (held.runs[number].episode, held.runs[number].goal)
                  for number in sorted({*held.run[slots].tolist(), self._run})},
-                held.actions[slots], list(self.labelled), self._associative.snapshot(), len(slots))
+                held.actions[slots], list(self.labelled), self._associative.snapshot(), len(slots),
+                self.entities.about())
             return Snapshot(contents, pending, max(GROWTH, self.capacity // 4))
 
     @property
@@ -221,6 +239,8 @@ class Memory:
     def close(self) -> None:
         """Write what is left and let go of the file; what is remembered stays in memory."""
         if self._journal:
+            if self.entities.about():
+                self._record('entities', self.entities.about())
             self._journal.close()
             self._journal = None
 
@@ -241,7 +261,7 @@ class Memory:
         self._associative.restore(**found.slots or empty)
         for i in range(found.written, len(found)):
             self._associate(states[i], float(found.energies[i]))
-        self.labelled, self._run = Labels(), NO_RUN
+        self.labelled, self._run, self.entities = Labels(), NO_RUN, NamedEntities(found.entities)
         for text, stamp, state in found.labels:
             self.labelled.add(text, state, stamp)
 

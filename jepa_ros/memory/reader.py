@@ -2,6 +2,7 @@
 
 "The world model accesses and updates the short-term memory while temporally predicting future (or past) world states."
 """
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -16,9 +17,12 @@ class MemoryReader:
     Differentiable in the state: a predictor, policy or cost may be trained through it.
     """
 
-    def __init__(self, memory: AssociativeMemory, lock: AbstractContextManager | None = None):
-        """`lock` is held while reading, where another thread may write."""
-        self._memory, self._lock = memory, lock or nullcontext()
+    def __init__(self, memory: AssociativeMemory, lock: AbstractContextManager | None = None,
+                 attended: Callable[[], bool] = lambda: True, seen: Callable[[int], Tensor] | None = None):
+        """`lock` is held while reading, where another thread may write. `attended`: somebody stores what is perceived.
+        `seen`: the states that were, as `Memory.seen`.
+        """
+        self._memory, self._lock, self._attended, self._seen = memory, lock or nullcontext(), attended, seen
         self._dim = memory.keys.shape[1]
 
     @property
@@ -34,6 +38,33 @@ class MemoryReader:
         with self._lock:
             value, sure = self._memory.read_sure(s, None if hidden is None else ~hidden)
         return torch.cat([value, sure[..., None]], -1)
+
+    def newest(self, count: int) -> tuple[Tensor, Tensor]:
+        """Of the `count` things that were written last, oldest first: the states (n, D) in which, and what, was seen.
+
+        Copies: what is written later does not change them.
+        """
+        with self._lock:
+            keys, values = self._memory.newest(count)
+        return keys.clone(), values[:, :self._dim].clone()
+
+    def seen(self, count: int) -> Tensor | None:
+        """At most `count` states (n, D) that were perceived; None where nobody stores them, or none was."""
+        if self._seen is None or not self._attended():
+            return None
+        states = self._seen(count)
+        return states if len(states) else None
+
+    @torch.no_grad()
+    def glimpse(self, s: Tensor) -> None:
+        """Remember a state (D,) by association alone, where nobody stores what is perceived, as in a process without
+        the memory organ. One that is not finite is not remembered.
+        """
+        if self._attended() or not bool(torch.isfinite(s).all()):
+            return
+        s = s.detach().to('cpu', torch.float32)
+        with self._lock:
+            self._memory.write(s, torch.cat([s, s.new_zeros(1)]))
 
     def complete(self, s: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """States (..., D) with their `hidden` (D,) dimensions filled in, and how sure that is, Σ c (...).

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_ros.errors import ConfigError, ContractError
+from jepa_ros.errors import ContractError
 from jepa_ros.perception.base import IMAGE
 from jepa_ros.world_model.hjepa import HJEPA
 
@@ -48,16 +48,7 @@ class Perception:
 
         ConfigError for a model without task tokens, or another name. Holds for `encode` too, until the next call.
         """
-        self._token = self._task_token(token)
-
-    def _task_token(self, token: Mapping[str, float]) -> Tensor | None:
-        """(task_dim,) of a task token by name; None for the empty one."""
-        names = self._model.config.perception.token_names
-        unknown = [name for name in token if name not in names]
-        if unknown:
-            known = f'it has {", ".join(names)}' if names else 'it was trained without task tokens'
-            raise ConfigError(f'task token {unknown[0]!r} is not of this model: {known}')
-        return torch.tensor([token.get(name, 0.0) for name in names]) if token else None
+        self._token = self._model.task_token(token)
 
     def reset(self) -> None:
         """Forget what was observed: what comes next has nothing to do with it."""
@@ -73,7 +64,7 @@ class Perception:
         already. Sensors that may be missing are left out or marked in `valid`. `token`: of the task for which it is
         encoded; None: of the one in force. ContractError for what does not fit.
         """
-        asked = self._token if token is None else self._task_token(token)
+        asked = self._token if token is None else self._model.task_token(token)
         return self.state(self._encode(self._completed(percept, None), valid, asked))
 
     @torch.inference_mode()

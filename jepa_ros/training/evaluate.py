@@ -8,6 +8,7 @@ from torch import Tensor
 from jepa_ros.errors import TrainingError
 from jepa_ros.training.config import Collapse
 from jepa_ros.training.data import EpisodeSet
+from jepa_ros.training.imagined import past_of
 from jepa_ros.training.losses.regularisers import effective_rank
 from jepa_ros.world_model.hjepa import HJEPA
 
@@ -25,11 +26,13 @@ def representation(model: HJEPA, data: EpisodeSet, s: Tensor, horizon: int = HOR
     dynamics misses, where it was trained; readout_rmse: root mean squared error of the readout heads in their own
     unit.
     """
-    index = data.all_windows(horizon + 1, horizon)
-    states, actions = s[index], data.actions[index]
     jepa = model.levels[0]
+    past = past_of(jepa)
+    index = data.all_windows(past + horizon + 1, horizon)
+    written, index = s[index[:, :past]], index[:, past:]
+    states, actions = s[index], data.actions[index]
     scale = (states - states.mean(1, keepdim=True)).square().mean()
-    predicted = jepa.rollout(states[:, 0], actions[:, :-1])
+    predicted = jepa.rollout(states[:, 0], actions[:, :-1], memory=jepa.recollect(written, written))
     figures = {'effective_rank': effective_rank(states.flatten(0, 1)), 'std': float(states.flatten(0, 1).std(0).mean())}
     if trained_inverse:
         inverse = jepa.inverse(torch.cat([states[:, :-1], states[:, 1:]], -1))
@@ -52,10 +55,12 @@ def upper(model: HJEPA, level: int, data: EpisodeSet, s: Tensor, periods: int = 
     episodes; and the effective rank of these where they are the level's own.
     """
     jepa = model.levels[level]
-    index = data.all_windows(periods * jepa.period + 1, jepa.period)
+    past = past_of(jepa) * jepa.period
+    index = data.all_windows(past + periods * jepa.period + 1, jepa.period)
+    written, index = s[index[:, :past:jepa.period]], index[:, past:]
     states = s[index[:, ::jepa.period]]
     omega = jepa.action_encoder(data.actions[index[:, :-1]].unflatten(1, (periods, jepa.period)))
-    predicted = jepa.rollout(states[:, 0], omega)
+    predicted = jepa.rollout(states[:, 0], omega, memory=jepa.recollect(written, written))
     scale = (s[index] - s[index].mean(1, keepdim=True)).square().mean()
     own = {f'level{level}_effective_rank': effective_rank(states.flatten(0, 1))} if jepa.config.pooled else {}
     errors = (predicted - states[:, 1:]).square().mean((0, 2)) / scale

@@ -6,6 +6,7 @@ import torch
 from torch import nn, Tensor
 
 from jepa_ros.training.config import TrainingConfig
+from jepa_ros.training.imagined import past_of
 from jepa_ros.training.level0 import Level0, losses_of
 from jepa_ros.training.upper import Upper
 from jepa_ros.world_model.hjepa import HJEPA
@@ -33,8 +34,9 @@ class Joint(nn.Module):
         self.offsets = [0]      # steps at the start of a window in which a level has no state yet
         for level in range(1, len(model.levels)):
             self.offsets.append(self.offsets[-1] + (model.windows[level] - 1) * model.levels[level - 1].period)
-        self.window = max(stage.window, max(offset + PERIODS * jepa.period + 1
-                                            for offset, jepa in zip(self.offsets, model.levels)))
+        self.window = max(stage.window + past_of(model.levels[0]),
+                          max(offset + (PERIODS + past_of(jepa)) * jepa.period + 1
+                              for offset, jepa in zip(self.offsets, model.levels)))
 
     def periods(self, level: int) -> int:
         """Periods of `level` in a window."""

@@ -15,6 +15,7 @@ from jepa_ros.training.data import EpisodeSet
 from jepa_ros.training.ego import EgoTraining
 from jepa_ros.training.engine import Engine, Settings
 from jepa_ros.training.failures import named_memory
+from jepa_ros.training.imagined import past_of
 from jepa_ros.training.joint import Joint, upper_losses
 from jepa_ros.training.level0 import Level0, losses_of
 from jepa_ros.training.losses import Losses
@@ -83,7 +84,7 @@ class Trainer:
         module = Level0(self.model, losses_of(self.config.losses, jepa), stage.horizon, stage.stride)
 
         def sample(generator: torch.Generator) -> tuple[Tensor]:
-            return (self.data.windows(self.engine.rows(stage.batch), stage.window, generator),)
+            return (self.data.windows(self.engine.rows(stage.batch), stage.window + past_of(jepa), generator),)
         watch = monitor(self.model, self.data, self.config, trains_inverse(module.losses))
         with training_only(self.model, self.model.encoder, jepa):
             return self._run('level 0', module, stage, 0, sample, self._taken, self._compiled, watch)
@@ -98,12 +99,13 @@ class Trainer:
         module = Upper(jepa, losses_of(upper_losses(self.config, level), jepa), self.config.macro)
 
         before = (self.model.windows[level] - 1) * self.model.levels[level - 1].period
-        length = before + (stage.window - 1) * jepa.period + 1
+        periods = stage.window - 1 + past_of(jepa)
+        length = before + periods * jepa.period + 1
 
         def sample(generator: torch.Generator) -> tuple[Tensor, Tensor]:
             rows = self.engine.rows(stage.batch)
             index = self.data.windows(rows, length, generator)
-            shape = (rows, stage.window - 1, jepa.action_encoder.dim)
+            shape = (rows, periods, jepa.action_encoder.dim)
             return index, torch.randn(shape, generator=generator, device=below.device)
 
         def fetch(index: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
@@ -158,7 +160,9 @@ class Trainer:
         Bounds and prior of macro-actions, prior of the latent, the typical energy of a step (LeCun §8.2.2).
         """
         jepa = self.model.levels[level]
-        index = self.data.all_windows(jepa.period + 1, max(1, jepa.period // 2))
+        past = past_of(jepa) * jepa.period
+        index = self.data.all_windows(past + jepa.period + 1, max(1, jepa.period // 2))
+        written, index = s[index[:, :past:jepa.period]], index[:, past:]
         omega = jepa.action_encoder(self.data.actions[index[:, :-1]])
         if level:
             jepa.action_encoder.fit_prior(omega)
@@ -167,7 +171,8 @@ class Trainer:
             some = torch.randperm(len(before), generator=torch.Generator().manual_seed(self.config.seed))[:PAIRS]
             some = some.to(before.device)
             jepa.latent.fit(jepa.predict, before[some], omega[some], after[some])
-        energies = [jepa.energy(*rows) for rows in zip(*(x.split(PAIRS) for x in (before, omega, after)))]
+        energies = [jepa.energy(*rows, jepa.recollect(seen, seen))
+                    for *rows, seen in zip(*(x.split(PAIRS) for x in (before, omega, after, written)))]
         jepa.typical_error.copy_(torch.cat(energies).mean())
 
     def _run(self, name: str, module: nn.Module, stage: Stage, number: int, sample: Sample, fetch: Fetch,
@@ -187,11 +192,14 @@ def trains_inverse(losses: Losses) -> bool:
 
 def refuse_short(training: EpisodeSet, held_out: EpisodeSet, config: TrainingConfig, model: HJEPA) -> None:
     """Windows that training and evaluation will need: missed now, not after hours of training."""
-    wanted = [config.level0.window if config.schedule == 'levelwise' else Joint(model, config).window]
+    pasts = [past_of(jepa) for jepa in model.levels]
+    levelwise = config.schedule == 'levelwise'
+    wanted = [config.level0.window + pasts[0] if levelwise else Joint(model, config).window]
     for level, jepa in list(enumerate(model.levels))[1:]:
         before = (model.windows[level] - 1) * model.levels[level - 1].period
-        wanted.append(before + (config.upper.window - 1) * jepa.period + 1 if config.schedule == 'levelwise' else 0)
-    judged = [evaluate.HORIZON + 1] + [evaluate.PERIODS * level.period + 1 for level in config.levels[1:]]
+        wanted.append(before + (config.upper.window - 1 + pasts[level]) * jepa.period + 1 if levelwise else 0)
+    judged = [pasts[0] + evaluate.HORIZON + 1] + [
+        (past + evaluate.PERIODS) * level.period + 1 for level, past in zip(config.levels[1:], pasts[1:])]
     for what, part, needed in (('training', training, max(wanted)), ('held-out', held_out, max(judged))):
         longest = int(part.lengths.max())
         if longest < needed:

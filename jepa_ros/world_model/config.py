@@ -18,6 +18,7 @@ from jepa_ros.registry import Registry
 from jepa_ros.world_model.latent_model import LatentConfig
 from jepa_ros.world_model.pooling import POOLINGS
 from jepa_ros.world_model.predictors import PREDICTORS
+from jepa_ros.world_model.recall import RecallConfig
 
 
 def registered(registry: Registry) -> AfterValidator:
@@ -59,6 +60,17 @@ class LevelConfig(_Strict):
     latent: Annotated[LatentConfig, WrapValidator(located)] = Field(
         LatentConfig(), description='what the next state depends on and nothing here tells')
     ensemble: PositiveInt = Field(1, description='predictors that are trained side by side')
+    task: bool = Field(False, description="the task token modulates the predictor; its size is perception's task_dim")
+    recall: RecallConfig | None = Field(None, description='the predictor reads what was seen earlier from memory')
+
+    @model_validator(mode='after')
+    def _latent_or_recall(self) -> 'LevelConfig':
+        if self.recall is not None and self.latent.kind != 'none':
+            raise ValueError('recall: it does not go with a latent: leave one of them out')
+        if self.recall is not None and self.pooled:
+            raise ValueError('recall: what is remembered are states of level 0, which this level does not share: leave '
+                             'recall or encoder out')
+        return self
 
     @property
     def pooled(self) -> bool:
@@ -126,4 +138,6 @@ class ModelConfig(_Strict):
         for index, (level, dim) in enumerate(zip(self.levels, self.dims)):
             if not level.pooled and dim != self.dim and dim != self.dims[index - 1]:
                 raise ValueError(f'levels.{index}.dim: with encoder identity a state keeps the size of the one below')
+            if level.task and not self.perception.task_dim:
+                raise ValueError(f'levels.{index}.task: there is no task token: give perception.task_dim, its size')
         return self

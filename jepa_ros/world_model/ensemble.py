@@ -72,6 +72,12 @@ class Ensemble(Predictor):
         together = s.new_zeros(*s.shape[:-2], len(self), self.dim)
         return _joined((together,) if self.trajectories else (), memories)
 
+    def recollect(self, at: Tensor, what: Tensor) -> Memory | None:
+        """As `Recalling.recollect`, of members that recall: each has a memory of its own."""
+        together = at.new_zeros(*at.shape[:-2], len(self), self.dim)
+        return _joined((together,) if self.trajectories else (),
+                       [predictor.recollect(at, what) for predictor in self.predictors])
+
     def sequence(self, s: Tensor, c: Tensor) -> Tensor:
         """As `Predictor.sequence`: the mean of the members, each on the recorded states."""
         return torch.stack([predictor.sequence(s, c) for predictor in self.predictors]).mean(0)

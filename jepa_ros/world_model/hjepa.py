@@ -36,7 +36,8 @@ class HJEPA(nn.Module):
 
     def _level(self, index: int, below: int, readouts: int) -> JEPA:
         try:
-            return JEPA(self.config.levels[index], below, self.config.action_dim, readouts)
+            return JEPA(self.config.levels[index], below, self.config.action_dim, readouts,
+                        self.config.perception.task_dim)
         except ConfigError as error:
             raise ConfigError(f'level {index}: {error}') from None
 
@@ -53,6 +54,15 @@ class HJEPA(nn.Module):
                task: Tensor | None = None) -> Tensor:
         """Percepts (…, *shape) by observation key -> s (…, D) of level 0; see `ContractEncoder.forward`."""
         return self.encoder(percepts, valid, task)
+
+    def task_token(self, token: Mapping[str, float]) -> Tensor | None:
+        """(task_dim,) of a task's numbers by name, those not named are 0; None for none. ConfigError: another name."""
+        names = self.config.perception.token_names
+        unknown = [name for name in token if name not in names]
+        if unknown:
+            known = f'it has {", ".join(names)}' if names else 'it was trained without task tokens'
+            raise ConfigError(f'task token {unknown[0]!r} is not of this model: {known}')
+        return torch.tensor([float(token.get(name, 0.0)) for name in names]) if token else None
 
     def pool(self, level: int, states: Tensor) -> Tensor:
         """States of the level below over one period (…, n, D_below), oldest first -> s (…, D) of `level`."""

@@ -4,16 +4,21 @@ A level has an encoder of the states below it (above level 0), an action encoder
 future is not decided, an inverse-dynamics head (training only) and readout heads (LeCun §4.5.2). Level 0 acts with the
 robot's own actions, a higher level with macro-actions encoded from the actions of one period (LeCun §4.6).
 """
+from functools import partial
+
 import torch
 from torch import nn, Tensor
+from torch.nn.functional import linear
 
 from jepa_ros.energy.distance import squared
+from jepa_ros.errors import ConfigError
 from jepa_ros.world_model.config import LevelConfig
 from jepa_ros.world_model.ensemble import Ensemble
 from jepa_ros.world_model.latent_model import LatentModel
 from jepa_ros.world_model.numerics import EXACT, Numerics
 from jepa_ros.world_model.pooling import build_pooling
-from jepa_ros.world_model.predictors import build_predictor, Memory, mlp
+from jepa_ros.world_model.predictors import build_predictor, Memory, mlp, Predictor
+from jepa_ros.world_model.recall import Recalling
 
 
 class ActionEncoder(nn.Module):
@@ -66,7 +71,8 @@ def unchanged(actions: int) -> Tensor:
 class JEPA(nn.Module):
     """Predicts states one period of `period` control steps ahead. `below` is the size of a state one level down."""
 
-    def __init__(self, config: LevelConfig, below: int, action_dim: int, readouts: int = 0):
+    def __init__(self, config: LevelConfig, below: int, action_dim: int, readouts: int = 0, task_dim: int = 0):
+        """`task_dim`: numbers of the task token, which a level takes where its configuration says so."""
         super().__init__()
         self.config, self.period = config, config.period
         self.dim = config.dim or below
@@ -74,10 +80,15 @@ class JEPA(nn.Module):
         self.action_encoder = ActionEncoder(action_dim, config.period, config.macro_dim)
         latent = LatentModel(config.latent, self.dim, self.action_encoder.dim)
         self.latent = latent if latent.latent.dim else None
-        condition = self.action_encoder.dim + latent.latent.dim
+        # zeros, like FiLM's: a predictor that never saw a task does not mind one
+        self.task_weight = nn.Parameter(torch.zeros(task_dim, task_dim)) if config.task else None
+        condition = self.action_encoder.dim + latent.latent.dim + (task_dim if config.task else 0)
 
-        def make() -> nn.Module:
-            return build_predictor(config.predictor, self.dim, condition, config.width, config.depth, config.options)
+        def make() -> Predictor:
+            recalled = 0 if config.recall is None else config.recall.value + 1
+            inner = build_predictor(config.predictor, self.dim, condition + recalled, config.width, config.depth,
+                                    config.options)
+            return inner if config.recall is None else Recalling(config.recall, inner)
         self.predictor = make() if config.ensemble == 1 else Ensemble(make, config.ensemble)
         self.inverse = mlp(2 * self.dim, 128, action_dim * (1 if config.macro_dim is None else config.period))
         self.readout = mlp(self.dim, 128, readouts, depth=1) if readouts else None
@@ -96,33 +107,57 @@ class JEPA(nn.Module):
         """Most states the predictor looks back on, the present one included."""
         return self.predictor.context
 
-    def condition(self, s: Tensor, a: Tensor, z: Tensor | None = None) -> Tensor:
-        """What the predictor gets beside s (..., D): a (..., A) and z (..., Z), the most probable one if not given."""
+    def condition(self, s: Tensor, a: Tensor, z: Tensor | None = None, task: Tensor | None = None) -> Tensor:
+        """What the predictor gets beside s (..., D): a (..., A), z (..., Z), the most probable one if not given, and
+        the task token (task_dim,) or (..., task_dim), none is zeros. A level that takes no token ignores it.
+        """
         if self.action_map is not None:
             a = a @ self.action_map[:, :-1].T + self.action_map[:, -1]
-        if self.latent is None:
-            return a
-        return torch.cat([a, self.latent.most_probable(s, a) if z is None else z], -1)
+        parts = [a]
+        if self.latent is not None:
+            parts.append(self.latent.most_probable(s, a) if z is None else z)
+        if self.task_weight is not None:
+            parts.append(self._token(task, a))
+        return torch.cat(parts, -1) if len(parts) > 1 else a
 
-    def predict(self, s: Tensor, a: Tensor, z: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+    def _token(self, task: Tensor | None, a: Tensor) -> Tensor:
+        size = len(self.task_weight)
+        if task is None:
+            return a.new_zeros(*a.shape[:-1], size)
+        if task.shape[-1] != size:
+            raise ConfigError(f'task token has {task.shape[-1]} numbers, this predictor takes {size}')
+        return linear(task.to(a), self.task_weight.to(a)).expand(*a.shape[:-1], size)
+
+    def predict(self, s: Tensor, a: Tensor, z: Tensor | None = None, memory: Memory | None = None,
+                task: Tensor | None = None) -> Tensor:
         """One step: s (..., D), a (..., A) encoded action or macro-action -> ŝ (..., D) (LeCun eq. 10, 12)."""
-        return self.predictor.step(s, self.condition(s, a, z), memory)[0]
+        return self.predictor.step(s, self.condition(s, a, z, task), memory)[0]
 
-    def remember(self, s: Tensor, a: Tensor) -> Memory | None:
+    def remember(self, s: Tensor, a: Tensor, task: Tensor | None = None) -> Memory | None:
         """States s (..., T, D) before the present one and the actions a (..., T, A) taken there, for `rollout`."""
-        return self.predictor.begin(s, self.condition(s, a)) if self.context > 1 and s.shape[-2] else None
+        return self.predictor.begin(s, self.condition(s, a, task=task)) if self.context > 1 and s.shape[-2] else None
+
+    def recollect(self, at: Tensor, what: Tensor) -> Memory | None:
+        """What memory holds, for `rollout`: `what` (..., T, D) was seen in states `at` (..., T, D), oldest first.
+
+        None for a level that does not recall.
+        """
+        if self.config.recall is None or not at.shape[-2]:
+            return None
+        return self.predictor.recollect(at, what)
 
     def rollout(self, s: Tensor, a: Tensor, z: Tensor | None = None, memory: Memory | None = None,
-                numerics: Numerics = EXACT) -> Tensor:
+                numerics: Numerics = EXACT, task: Tensor | None = None) -> Tensor:
         """Start s (..., D), actions a (..., H, A), latents z (..., H, Z) -> states (..., H, D), the start excluded.
 
-        `numerics`: how a predictor that has a form for planners computes it when no gradient is asked for.
+        `numerics`: how a predictor that has a form for planners computes it when no gradient is asked for. `task`
+        (task_dim,) holds for all.
         """
         if self.latent is None or z is not None:
-            return self.predictor.rollout(s, self.condition(s, a, z), memory, numerics)
+            return self.predictor.rollout(s, self.condition(s, a, z, task), memory, numerics)
         states = []
         for step in range(a.shape[-2]):     # the most probable latent of a step depends on the state it starts from
-            s, memory = self.predictor.step(s, self.condition(s, a[..., step, :]), memory)
+            s, memory = self.predictor.step(s, self.condition(s, a[..., step, :], task=task), memory)
             states.append(s)
         return torch.stack(states, -2)
 
@@ -139,20 +174,23 @@ class JEPA(nn.Module):
             states.append(s)
         return torch.stack(states, -2)
 
-    def energy(self, s: Tensor, a: Tensor, target: Tensor) -> Tensor:
+    def energy(self, s: Tensor, a: Tensor, target: Tensor, memory: Memory | None = None,
+               task: Tensor | None = None) -> Tensor:
         """Energy (N,) of pairs s, target (N, D) under a (N, A): D(target, ŝ); with a latent, the least D + R over z.
 
         LeCun eq. 5. The same pairs have the same energy: what noise a latent is read with is drawn from a fixed seed.
+        `memory` of all pairs has leading dimensions (N,), or (1,) where all share one; a latent goes with none.
         """
         if self.latent is None:
-            return squared(self.predict(s, a), target)
+            return squared(self.predict(s, a, memory=memory, task=task), target)
         with torch.inference_mode(False), torch.no_grad():
             generator = torch.Generator(s.device).manual_seed(0)
-            pairs = self.latent.energy(self.predict, s.clone(), a.clone(), target.clone(), generator)
+            predict = partial(self.predict, task=None if task is None else task.clone())
+            pairs = self.latent.energy(predict, s.clone(), a.clone(), target.clone(), generator)
             return self.latent.infer(pairs).energy
 
-    def disagreement(self, s: Tensor, a: Tensor) -> Tensor:
+    def disagreement(self, s: Tensor, a: Tensor, task: Tensor | None = None) -> Tensor:
         """Variance (...) of what the ensemble predicts after a (..., A) in s (..., D); 0 for a single predictor."""
         if not isinstance(self.predictor, Ensemble):
             return s.new_zeros(s.shape[:-1])
-        return self.predictor.disagreement(s, self.condition(s, a))
+        return self.predictor.disagreement(s, self.condition(s, a, task=task))

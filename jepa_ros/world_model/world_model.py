@@ -1,4 +1,5 @@
 """The world-model organ: predicts, imagines, notices surprise (LeCun §2, §4.6, §8.2.2)."""
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -6,8 +7,10 @@ import torch
 from torch import Tensor
 
 from jepa_ros.errors import ConfigError
+from jepa_ros.memory.reader import MemoryReader
 from jepa_ros.perception.perception import EncodedState
 from jepa_ros.world_model.hjepa import HJEPA
+from jepa_ros.world_model.predictors import Memory
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class WorldModel:
         self._low = torch.as_tensor(action_low, dtype=torch.float32)
         self._span = torch.as_tensor(action_high, dtype=torch.float32) - self._low
         self._max_rate = action_max_rate
+        self.recollection: MemoryReader | None = None   # the memory that levels which recall read
+        self._task: Tensor | None = None                # token in force, (task_dim,)
 
     @property
     def levels(self) -> int:
@@ -61,23 +66,55 @@ class WorldModel:
         """−1…1 (..., A) -> SI."""
         return ((actions.cpu() + 1) / 2 * self._span + self._low).numpy()
 
+    def modulate(self, token: Mapping[str, float]) -> None:
+        """Let a task say what matters for what is predicted here (LeCun §2), until the next call; as
+        `Perception.modulate`. A model that takes no token ignores it."""
+        self._task = self.model.task_token(token) if self.model.config.perception.token_names else None
+
+    @property
+    def recalls(self) -> bool:
+        """Whether some level reads memory, and there is one."""
+        return self.recollection is not None and any(level.config.recall for level in self.model.levels)
+
+    def glimpse(self, state: Tensor) -> None:
+        """Remember a level-0 state (D,) where levels recall and nobody else stores what is perceived."""
+        if self.recalls:
+            self.recollection.glimpse(state)
+
+    def seen(self, count: int) -> Tensor | None:
+        """At most `count` level-0 states (n, D) that were perceived; None where no memory organ stores them here."""
+        return None if self.recollection is None else self.recollection.seen(count)
+
+    @torch.no_grad()
+    def recalled(self) -> tuple[Memory | None, ...]:
+        """What memory holds now, for rollouts of each level: of one robot (1, …); None where nothing is recalled."""
+        if not self.recalls:
+            return (None,) * self.levels
+        wanted = [level.config.recall.slots if level.config.recall else 0 for level in self.model.levels]
+        at, what = (x.to(self.device) for x in self.recollection.newest(max(wanted)))
+        return tuple(level.recollect(at[None, -count:], what[None, -count:]) if count else None
+                     for level, count in zip(self.model.levels, wanted))
+
     @torch.inference_mode()
     def predict(self, state: Tensor, action: np.ndarray) -> Tensor:
         """Expected next level-0 state (D,) after SI action (A,)."""
-        return self.model.levels[0].predict(state.to(self.device), self.scale_actions(action))
+        return self.model.levels[0].predict(state.to(self.device), self.scale_actions(action),
+                                            memory=_of_one(self.recalled()[0]), task=self._task)
 
     @torch.inference_mode()
-    def surprise(self, before: Tensor, action: np.ndarray, after: Tensor | EncodedState) -> float:
+    def surprise(self, before: Tensor, action: np.ndarray, after: Tensor | EncodedState,
+                 memory: Memory | None = None) -> float:
         """Energy of what came (D,) after SI action (A,) in `before` (D,), over its mean in training (LeCun §8.2.2).
 
         1 is usual, large is a violated expectation. Where the level has a latent it is the free energy: what some
-        probable z explains does not surprise.
+        probable z explains does not surprise. `memory`: what was recalled at the time; None: what is recalled now.
         """
         if isinstance(after, EncodedState):
             after = after.levels[0]
         jepa = self.model.levels[0]
         pair = (before.to(self.device)[None], self.scale_actions(action)[None], after.to(self.device)[None])
-        return float(jepa.energy(*pair)[0] / jepa.typical_error)
+        memory = self.recalled()[0] if memory is None else memory
+        return float(jepa.energy(*pair, memory, self._task)[0] / jepa.typical_error)
 
     @torch.inference_mode()
     def unfamiliarity(self, state: Tensor) -> float:
@@ -102,7 +139,7 @@ class WorldModel:
         if state.shape != (jepa.dim,):
             raise ConfigError(f'state has shape {tuple(state.shape)}: level {level} of this model takes ({jepa.dim},)')
         a, s = self.scale_actions(a) if level == 0 else a.to(self.device), state.to(self.device)
-        states = jepa.rollout(s, a)
+        states = jepa.rollout(s, a, memory=_of_one(self.recalled()[level]), task=self._task)
         imagined = self.describe(states, level)
         if jepa.latent is None:
             return imagined
@@ -124,3 +161,8 @@ class WorldModel:
             raise ConfigError('this model has no ego model: name the observation under `ego` in its configuration')
         start = torch.as_tensor(x, dtype=torch.float32, device=self.device)
         return self.model.ego.rollout(start, self.scale_actions(actions)).cpu().numpy()
+
+
+def _of_one(memory: Memory | None) -> Memory | None:
+    """The memory of one robot (1, …) without its leading dimension."""
+    return None if memory is None else tuple(m[0] for m in memory)

@@ -60,3 +60,24 @@ def test_completion_is_differentiable_in_what_is_seen():
     from jepa_ros.memory.reader import MemoryReader
     s = (HERE + 0.4).double().requires_grad_(True)
     assert torch.autograd.gradcheck(lambda s: MemoryReader(memory).complete(s, HIDDEN)[0], s)
+
+
+def test_what_was_written_last_comes_last():
+    memory = Memory(4)
+    for t, place in enumerate((HERE, THERE, HERE)):
+        memory.store(t, place, 0.0)
+    at, what = memory.reader().newest(5)
+    assert torch.equal(at, torch.stack([THERE, HERE])) and torch.allclose(what, at, atol=1e-3)
+    assert torch.equal(memory.reader().newest(1)[0], HERE[None])
+    assert memory.reader().newest(1)[0].shape == (1, 4) and Memory(4).reader().newest(3)[0].shape == (0, 4)
+
+
+def test_a_glimpse_is_remembered_only_where_nobody_stores_what_is_seen():
+    memory = Memory(4)
+    reader = memory.reader()
+    reader.glimpse(HERE)
+    reader.glimpse(torch.full((4,), torch.nan))
+    assert torch.equal(reader.newest(9)[0], HERE[None]) and not len(memory)
+    memory.attended = True
+    reader.glimpse(THERE)
+    assert len(reader.newest(9)[0]) == 1
