@@ -1,15 +1,16 @@
 """Does the critic help? A quarter of the horizon with critic beside the full horizon without (LeCun §3.3, Fig. 7).
 
-    python benchmark/organ_critic.py [--seeds 3] [--episodes 20] [--taught 60]
+    python benchmark/organ_critic.py [--seeds 3] [--episodes 20] [--taught 200]
 
 The shipped agent in `two_rooms_random_door`. Mode-2 drives `taught` episodes; from what it lived through the
-critic learns with the learner of the cost node. R² is on episodes that the learner
+critic learns with the learner of the cost node, its unit first, then the rest. R² is on episodes that the learner
 never saw. Then the same starts and goals are driven with the level above looking a quarter as far. `measure` is what
 organs.py calls.
 """
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
+from lived_drives import lived
 import numpy as np
 from organ_figures import parser, show
 import torch
@@ -26,44 +27,33 @@ WORLD = 'two_rooms_random_door'
 DRIVEN = closed_loop.Settings(world=WORLD, mode='planned', max_time_s=30.0)
 LIVED = replace(DRIVEN, max_time_s=12.0)
 LEARNING = LearnerSettings(updates=50)
-ROUNDS = 40
+ROUNDS = 20
 HORIZON = 0.25          # of the full one
 TEST_SEED, UNSEEN_SEED = 10_000, 20_000
 
 
-def lived(agent: Agent, episodes: int, seed: int, settings: closed_loop.Settings) -> list[tuple]:
+def trajectories(agent: Agent, episodes: int, seed: int,
+                 settings: closed_loop.Settings) -> list[tuple[closed_loop.EpisodeResult, Trajectory]]:
     """(result, Trajectory) of Mode-2's drives; the energy is the distance to the goal, as the critic's unit has it."""
     world = make_planar_world(WORLD)
-    out, observe = [], agent.perception.observe
-    for index, task in enumerate(start_goal_pairs(world, episodes, seed)):
-        states: list[torch.Tensor] = []
-
-        def note(percept, states=states):
-            state = observe(percept)
-            states.append(state.levels[0].clone())
-            return state
-        agent.perception.observe = note
-        try:
-            result = closed_loop.drive(agent, world, task, settings, index)
-        finally:
-            agent.perception.observe = observe
-        goal = agent.actor._settings[0].goal_state
-        s = torch.stack(states)
-        out.append((result, Trajectory(s, squared(s, goal), goal, finished=result.judged)))
-    return out
+    return [(result, Trajectory(drive.states, squared(drive.states, drive.goal), drive.goal, finished=result.judged))
+            for result, drive in lived(agent, world, start_goal_pairs(world, episodes, seed), settings)]
 
 
 def taught(agent: Agent, episodes: int, seed: int, say: Callable[[str], None]) -> dict[str, float]:
     """Let the agent's critic learn from its own drives; figures of it."""
     learner = CriticLearner(agent.networks.critic, replace(LEARNING, seed=seed))
-    unseen = [t for _, t in lived(agent, max(10, episodes // 4), UNSEEN_SEED + seed, LIVED)]
+    unseen = [t for _, t in trajectories(agent, max(10, episodes // 4), UNSEEN_SEED + seed, LIVED)]
     before = learner.r2(unseen)
-    for _, trajectory in lived(agent, episodes, 1000 * (seed + 1), LIVED):
+    for _, trajectory in trajectories(agent, episodes, 1000 * (seed + 1), LIVED):
         learner.add(trajectory)
+    rescaled = learner.rescale()
+    in_unit = learner.r2(unseen)
     for _ in range(ROUNDS):
         done = learner.learn()
     agent.networks.critic.load_state_dict(learner.weights())
-    figures = {'critic_r2_before': before, 'critic_r2': learner.r2(unseen), 'critic_r2_held_out': done.r2,
+    figures = {'critic_r2_before': before, 'critic_rescaled': float(rescaled), 'critic_r2_rescaled': in_unit,
+               'critic_r2': learner.r2(unseen), 'critic_r2_held_out': done.r2,
                'rounds_undone': learner.rolled_back / ROUNDS}
     say(', '.join(f'{name} {value:.3g}' for name, value in figures.items()))
     return figures
@@ -84,14 +74,14 @@ def _weighed(agent: Agent, planners: list[PlannerConfig], weight: float) -> Agen
     return made
 
 
-def measure(seed: int, episodes: int = 20, teaching: int = 60,
+def measure(seed: int, episodes: int = 20, teaching: int = 200,
             say: Callable[[str], None] = lambda line: None) -> dict[str, float]:
     """All figures of one seed."""
     torch.set_num_threads(1)
     agent, _ = closed_loop.load(DRIVEN)
     figures = taught(agent, teaching, seed, say)
     for name, share, weight in (('full', 1.0, 0.0), ('short', HORIZON, 0.0), ('short_critic', HORIZON, 1.0)):
-        drives = lived(_planned(agent, share, weight), episodes, TEST_SEED + seed, DRIVEN)
+        drives = trajectories(_planned(agent, share, weight), episodes, TEST_SEED + seed, DRIVEN)
         energies = [float(t.energies.sum()) * agent.contract.control_period_s for _, t in drives]
         figures |= {f'{name}_success': float(np.mean([r.success for r, _ in drives])),
                     f'{name}_energy': float(np.mean(energies)),     # goal energy over the whole drive, times seconds
@@ -105,7 +95,7 @@ def measure(seed: int, episodes: int = 20, teaching: int = 60,
 
 def main() -> None:
     asked = parser(__doc__, episodes=20)
-    asked.add_argument('--taught', type=int, default=60, help='episodes that the critic learns from')
+    asked.add_argument('--taught', type=int, default=200, help='episodes that the critic learns from')
     options = asked.parse_args()
     found = [measure(seed, options.episodes, options.taught, lambda line: print(line, flush=True))
              for seed in range(options.seeds)]

@@ -14,12 +14,13 @@ import math
 import torch
 from torch import nn, Tensor
 
-from jepa_ros.cost.critic import Critic, critic_loss
+from jepa_ros.cost.critic import Critic, critic_loss, with_task
 from jepa_ros.errors import ConfigError
 
 LEAST_STEPS = 2         # of an episode that something can be learned from
 LONGEST = 2000          # steps of an episode; a longer one counts as several
 JUDGED = 4096           # held-out steps a round is judged on, at most
+RESCALED, RESCALE_STEPS = 8192, 300     # steps that the unit is fitted to, at most, and in how many updates
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,38 @@ class CriticLearner:
         variance = float(truth.var(unbiased=False))
         r2 = 1 - (after if kept else before) / variance if variance > 0 else math.nan
         return Round(self.rounds, kept, before, after, r2, len(self._taught) + len(self._held_out), len(self._held_out))
+
+    def rescale(self) -> bool:
+        """Fit the unit of the critic, two numbers in front of its last activation, to what the taught episodes cost.
+
+        A critic that was taught elsewhere, in imagination say, ranks states well long before its size is right, and
+        two numbers do not learn episodes by heart. Undone, as a round, where the error on the held-out ones rises.
+        """
+        if not self._taught or not self._held_out:
+            return False
+        judged, kept_state = self._judged(), self._state()
+        before = self._error(judged)
+        s, goal, task, came = _columns(self._taught, self.settings.discount)
+        stride = -(-len(s) // RESCALED)
+        inputs = with_task(torch.cat([s, goal], -1)[::stride], task[::stride], self.critic.tokens, 'critic')
+        with torch.no_grad():
+            before_last = self.critic.net(inputs)       # (M, Q), what softplus is applied to
+        factor, shift = torch.ones((), requires_grad=True), torch.zeros((), requires_grad=True)
+        optimiser = torch.optim.Adam([factor, shift], lr=0.05)
+        for _ in range(RESCALE_STEPS):
+            foreseen = nn.functional.softplus(factor * before_last + shift).mean(-1)
+            optimiser.zero_grad(set_to_none=True)
+            (foreseen - came[::stride]).square().mean().backward()
+            optimiser.step()
+        with torch.no_grad():
+            last = self.critic.net[-1]
+            last.weight.mul_(factor)
+            last.bias.mul_(factor).add_(shift)
+        self._target.load_state_dict(self.critic.state_dict())
+        kept = self._error(judged) <= before
+        if not kept:
+            self._restore(kept_state)
+        return kept
 
     def r2(self, trajectories: Sequence[Trajectory]) -> float:
         """Share of the variance of what really came that the critic foresaw, over episodes it never saw."""

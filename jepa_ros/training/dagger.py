@@ -2,10 +2,11 @@
 
 Rounds of practice (`practice.py`): Mode-1 drives in imagination from recorded states, the critic learns what that
 costs, Mode-2 relabels some of the states Mode-1 came to (DAgger, Ross et al. 2011), and Mode-1 learns from both, labels
-and energy. At the end the uncertainty below which Mode-1 is enough is calibrated on episodes it never practised on. The
-world model stays as it is, bit for bit. Seeded; resumes after the last whole round.
+and energy. Then both learn from what was lived through (`lived.py`), where Mode-1 can drive in rounds of its own. At
+the end the uncertainty below which Mode-1 is enough is calibrated on what it never learned from (`doubt.py`). The world
+model stays as it is, bit for bit. Seeded; resumes after the last whole round of practice.
 """
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 import math
 from pathlib import Path
@@ -19,18 +20,16 @@ from jepa_ros.actor.policy import Policy
 from jepa_ros.agent import Agent, Networks
 from jepa_ros.cost.critic import Critic
 from jepa_ros.errors import ConfigError, TrainingError
-from jepa_ros.training import checkpointing
+from jepa_ros.training import checkpointing, doubt
 from jepa_ros.training.data import EpisodeSet
+from jepa_ros.training.lived import Lived, LivedLearner, recorded, Replay
 from jepa_ros.training.optimise import Report
 from jepa_ros.training.practice import Practice
 from jepa_ros.training.states import encode_all
 
 STATE = 'distill.safetensors'       # in the work folder, after each round
 IMITATION = 1.0         # weight of Mode-2's labels against the energy
-DOUBT_UPDATES = 600     # of the net that foresees where Mode-1 fails
-LEAST_AUROC = 0.65      # of an uncertainty that is worth asking
-JUDGED = 1024           # problems of held-out episodes …
-RANKED = 8192           # … and states of their drives that are compared
+DOUBT_ROUNDS = 4        # the last ones: what Mode-1 drove before was another Mode-1
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,13 @@ class DaggerSettings:
     rate: float = 5e-4
     hard: float = 0.7           # share of hard problems
     critic_weight: float = 1.0  # in the cost of Mode-2 when it relabels
+    lived_rounds: int = 8       # of learning from what was lived through, Mode-1 driving between them; 0: none
+    lived_updates: int = 400    # of such a round
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            least = {'rounds': 1, 'rate': 1e-9, 'hard': 0, 'critic_weight': 0, 'seed': 0, 'labels': 0}
+            least = {'rate': 1e-9, 'hard': 0, 'critic_weight': 0, 'seed': 0, 'labels': 0, 'lived_rounds': 0}
             if not (math.isfinite(value) and value >= least.get(name, 1)):
                 raise ConfigError(f'distillation: {name} is {value!r}: it must be at least {least.get(name, 1):g}')
 
@@ -164,96 +165,32 @@ class Dagger:
         return nn.ModuleDict({'policy': self.policy, 'critic': self.critic})
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """How well uncertainty tells where Mode-1 fails, on problems of episodes it never practised on."""
-
-    threshold: float    # uncertainty that best tells where it arrives from where it does not; 0: none does
-    solved: float       # share of the problems
-    share: float        # of the states that lie below the threshold
-    auroc: float        # of uncertainty for not arriving; NaN where it never, or always, does
-
-
-@torch.no_grad()
-def outcomes(practice: Practice, policy: Policy, critic: Critic, tolerance: float, ticks: int, hard: float,
-             count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """States that Mode-1 comes to alone (count, T, D), goals (count, D), and where it is at its goal (count, 2 T).
-
-    It is there within `tolerance` of the goal; it is given twice as long as its states are looked at.
-    """
-    start, goal = practice.problems(critic, count, hard, generator)
-    drives = practice.drive(policy, start, goal, 2 * ticks)
-    return drives.states[:, :ticks], goal, drives.energies[:, :2 * ticks] <= tolerance
-
-
-def teach_doubt(practice: Practice, policy: Policy, critic: Critic, tolerance: float, settings: DaggerSettings) -> None:
-    """Let the policy foresee from which states it does not arrive, by its own drives."""
-    generator = torch.Generator(practice.s.device).manual_seed(settings.seed + 1)
-    s, goal, there = outcomes(practice, policy, critic, tolerance, settings.ticks, settings.hard,
-                              4 * settings.problems, generator)
-    arrives = there.flip(1).cummax(1).values.flip(1)        # from each state on
-    policy.doubt.requires_grad_(True)
-    optimiser = torch.optim.AdamW(policy.doubt.parameters(), lr=1e-3, weight_decay=1e-2)
-    for _ in range(DOUBT_UPDATES):
-        row = torch.randint(len(s), (2 * settings.batch,), generator=generator, device=s.device)
-        step = torch.randint(s.shape[1], (2 * settings.batch,), generator=generator, device=s.device)
-        loss = nn.functional.binary_cross_entropy_with_logits(
-            policy.doubt_logit(s[row, step], goal[row]), (~arrives[row, step]).float())
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-    policy.doubt.requires_grad_(False)
-
-
-@torch.no_grad()
-def calibrate(practice: Practice, policy: Policy, critic: Critic, tolerance: float, ticks: int, hard: float,
-              seed: int) -> Calibration:
-    """Judge the uncertainty by drives from held-out problems, state by state."""
-    generator = torch.Generator(practice.s.device).manual_seed(seed)
-    s, goal, there = outcomes(practice, policy, critic, tolerance, ticks, hard, JUDGED, generator)
-    arrives = there.any(1)
-    chosen = (~there.cummax(1).values[:, :ticks]).nonzero()     # states on the way; once it is there nothing is asked
-    chosen = chosen[torch.randperm(len(chosen), generator=generator, device=s.device)[:RANKED]]
-    row, step = chosen.unbind(1)
-    doubt, arrived = policy.uncertainty(s[row, step], goal[row]), arrives[row]
-    ranked = auroc(doubt, ~arrived)
-    solved = float(arrives.double().mean())
-    if math.isnan(ranked):      # it always arrives, or never
-        return Calibration(float(doubt.max()) if bool(arrived.all()) else 0.0, solved, float(arrived.all()), ranked)
-    if ranked < LEAST_AUROC:
-        return Calibration(0.0, solved, 0.0, ranked)
-    order = doubt.argsort()
-    passed = arrived[order].double().cumsum(0) / arrived.sum()
-    missed = (~arrived[order]).double().cumsum(0) / (~arrived).sum()
-    best = int((passed - missed).argmax())      # Youden's J: most of what arrives, least of what does not
-    return Calibration(float(doubt[order[best]]), solved, (best + 1) / len(order), ranked)
-
-
-def auroc(score: Tensor, positive: Tensor) -> float:
-    """Chance that a positive has a higher score than a negative (Mann-Whitney), ties count half; NaN without both."""
-    high, low = score[positive], score[~positive]
-    if not len(high) or not len(low):
-        return math.nan
-    return float(((high[:, None] > low).double() + 0.5 * (high[:, None] == low).double()).mean())
+# An agent as it is now and the number of the round -> what Mode-1 drove in the world.
+Driving = Callable[[Agent, int], Sequence[Lived]]
 
 
 def redistilled(agent: Agent, data: EpisodeSet, settings: DaggerSettings, work_dir: Path | None = None,
-                report: Report | None = None) -> Agent:
-    """A new agent with the same world model and a Mode-1 and critic distilled anew; `agent` stays as it is."""
+                report: Report | None = None, lived: Sequence[Lived] = (), driving: Driving | None = None) -> Agent:
+    """A new agent with the same world model and a Mode-1 and critic distilled anew; `agent` stays as it is.
+
+    lived: drives that are known, of Mode-2 for one; they and the episodes of `data` are what happened in the world.
+    driving: lets Mode-1 drive there, as it is after each round; None where that is not possible.
+    """
     fresh = _that_doubts(agent, settings)
     s = encode_all(fresh.networks.world_model, data)
     training, held_out = data.split()
     hierarchy = Hierarchy(fresh.networks.world_model, fresh.cost, fresh.card.planner_settings(),
                           fresh.world_model.max_change)
     policy, critic = fresh.networks.policy, fresh.networks.critic
-    practice = Practice(fresh.networks.world_model, fresh.cost, hierarchy, training, s)
+    practice, judge = (Practice(fresh.networks.world_model, fresh.cost, hierarchy, part, s)
+                       for part in (training, held_out))
     identity = {'world_model': agent.card.sha256, 'data': data.bags, 'steps': data.steps}
     rounds = Dagger(practice, policy, critic, settings, work_dir / STATE if work_dir else None, identity)
-    figures = rounds.run(report)
-    teach_doubt(practice, policy, critic, fresh.card.goal_tolerance, settings)
+    figures = dict(rounds.run(report))
     fresh.networks.requires_grad_(False)
-    judge = Practice(fresh.networks.world_model, fresh.cost, hierarchy, held_out, s)
-    found = calibrate(judge, policy, critic, fresh.card.goal_tolerance, settings.ticks, settings.hard, settings.seed)
+    driven = _live(fresh, Replay([*recorded(training, s), *lived]), settings, driving, report, figures)
+    found = _doubts(fresh, practice, judge, driven, settings)
+    fresh.networks.requires_grad_(False)
     metrics = {k: v for k, v in fresh.card.metrics.items() if k not in ('policy_error', 'critic_r2')}
     metrics |= {'critic_r2': figures['critic_r2'], 'policy_solved': found.solved, 'policy_auroc': found.auroc,
                 'policy_alone': found.share}
@@ -262,6 +199,42 @@ def redistilled(agent: Agent, data: EpisodeSet, settings: DaggerSettings, work_d
         'metrics': {k: round(v, 5) for k, v in metrics.items() if math.isfinite(v)},
         'training': {**fresh.card.training, 'distill': asdict(settings)}})
     return Agent(fresh.networks, card, fresh.contract, fresh.device)
+
+
+def _live(agent: Agent, replay: Replay, settings: DaggerSettings, driving: Driving | None, report: Report | None,
+          figures: dict[str, float]) -> list[list[Lived]]:
+    """Learn from what was lived through; returns what Mode-1 drove, round by round, and adds to `figures`."""
+    networks, rounds, driven = agent.networks, settings.lived_rounds, []
+    generator = torch.Generator(agent.device).manual_seed(settings.seed + 2)
+    learner = LivedLearner(networks.world_model.levels[0], networks.policy, networks.critic, replay, settings.rate,
+                           max(1, rounds * settings.lived_updates), generator)
+    for number in range(rounds + (driving is not None)):
+        if driving is not None:     # the last ones only judge
+            driven.append(list(driving(agent, number)))
+            replay.add(driven[-1])
+        if number < rounds:
+            figures |= learner.learn(settings.lived_updates, 2 * settings.batch)
+            if report:
+                report('what was lived', number + 1, rounds, {**figures, 'steps': replay.steps})
+    return driven
+
+
+def _doubts(agent: Agent, practice: Practice, judge: Practice, driven: list[list[Lived]],
+            settings: DaggerSettings) -> doubt.Calibration:
+    """Teach the policy its doubt, and calibrate it: on drives in the world where there are any, of the last rounds."""
+    policy, critic, tolerance, seed = agent.networks.policy, agent.networks.critic, agent.card.goal_tolerance, \
+        settings.seed
+    if driven:
+        known, unseen = ([drive for drives in driven[-DOUBT_ROUNDS:] for at, drive in enumerate(drives)
+                          if (at % doubt.HELD_OUT == 0) == judging] for judging in (False, True))
+        learned, judged = (doubt.driven(drives, tolerance) for drives in (known, unseen))
+    else:
+        learned, judged = (doubt.imagined(each, policy, critic, tolerance, settings.ticks, settings.hard, count,
+                                          torch.Generator(agent.device).manual_seed(seed + 1 - at))
+                           for at, (each, count) in enumerate(((practice, 4 * settings.problems),
+                                                               (judge, doubt.JUDGED))))
+    doubt.teach(policy, learned[0], 2 * settings.batch, seed + 1)
+    return doubt.calibrated(policy, *judged, seed)
 
 
 def _that_doubts(agent: Agent, settings: DaggerSettings) -> Agent:

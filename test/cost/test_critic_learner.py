@@ -47,6 +47,30 @@ def test_learns_to_foresee_what_really_comes_on_episodes_it_never_saw(quantiles)
     assert rounds[-1].r2 > 0.6 and rounds[-1].held_out == 6 and rounds[-1].episodes == 30
 
 
+def test_the_unit_of_a_critic_that_only_ranks_is_put_right_by_two_numbers():
+    made = learner(30)
+    for _ in range(15):
+        made.learn()
+    unseen = [approach(seed) for seed in range(100, 110)]
+    right = made.r2(unseen)
+    with torch.no_grad():
+        made.critic.net[-1].weight.mul_(0.3)    # the same order of states, another unit
+        made.critic.net[-1].bias.mul_(0.3).sub_(2.0)
+    assert made.r2(unseen) < right - 0.3 and made.rescale()
+    assert made.r2(unseen) > right - 0.1
+    assert torch.equal(made._target.net[-1].weight, made.critic.net[-1].weight)
+
+
+def test_a_unit_that_does_not_suit_the_held_out_episodes_is_not_taken():
+    made = learner(10)
+    made._held_out.clear()
+    standing = approach(50)
+    made._held_out.append(made._checked(Trajectory(standing.states, 10 + standing.energies, standing.goal)))
+    before = made.weights()
+    assert not made.rescale() and all(torch.equal(before[name], now) for name, now in made.weights().items())
+    assert not CriticLearner(Critic(2, 8)).rescale()    # nothing was lived through
+
+
 def test_a_round_that_raises_the_error_is_undone_with_optimiser_and_target():
     made = learner()
     for _ in range(8):

@@ -1,6 +1,5 @@
 """Mode-1 practises, and knows where it is enough."""
 from dataclasses import replace
-import math
 
 import pytest
 import tiny
@@ -14,7 +13,8 @@ from jepa_ros.cost.cost import Cost
 from jepa_ros.cost.critic import Critic
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import ConfigError, TrainingError
-from jepa_ros.training.dagger import auroc, calibrate, Dagger, DaggerSettings, redistilled, STATE, teach_doubt
+from jepa_ros.training.dagger import Dagger, DaggerSettings, redistilled, STATE
+from jepa_ros.training.lived import Lived
 from jepa_ros.training.practice import Practice
 
 PLANNER = PlannerConfig(samples=32, iterations=3, horizon=4, elites=8, min_std=0.05)
@@ -107,50 +107,45 @@ def test_a_state_of_another_run_is_refused(practice, tmp_path):
         made(practice, replace(SETTINGS, rounds=1, rate=1e-3), state_file=tmp_path / STATE).run()
 
 
-def test_doubt_foresees_where_mode_1_does_not_arrive(practice):
-    """A reflex that goes right only: from the left it arrives, from the right it does not."""
-    rounds = made(practice)
-    with torch.no_grad():
-        for p in rounds.policy.net.parameters():
-            p.zero_()
-        rounds.policy.net[-1].bias.view(4, 2)[:, 0] = 0.3
-    teach_doubt(practice, rounds.policy, Critic(2, 8), 0.15, SETTINGS)
-    found = calibrate(practice, rounds.policy, Critic(2, 8), 0.15, 12, 0.0, 5)
-    assert found.auroc > 0.85 and 0 < found.share < 0.9 and 0 < found.threshold < 0.9
-    with torch.no_grad():
-        left, right = (rounds.policy.uncertainty(torch.tensor([x, 0.0]), torch.zeros(2)) for x in (-0.6, 0.9))
-    assert float(left) < 0.3 < 0.7 < float(right)
-
-
-def test_a_policy_that_never_arrives_is_never_let_alone(practice):
-    found = calibrate(practice, made(practice).policy, Critic(2, 8), 1e-9, 2, 0.0, 0)
-    assert found.threshold == 0 and found.solved < 0.1
-
-
-def test_auroc_is_the_chance_of_ranking_a_failure_first():
-    score, failed = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([False, True, False, True])
-    assert auroc(score, failed) == 0.75
-    assert auroc(torch.ones(4), failed) == 0.5
-    assert math.isnan(auroc(score, torch.zeros(4, dtype=torch.bool)))
-
-
 @pytest.mark.parametrize('name, value', [('rounds', 0), ('rate', 0.0), ('batch', 0)])
 def test_a_setting_out_of_its_range_is_refused_by_name(name, value):
     with pytest.raises(ConfigError, match=f'distillation: {name} is {value}'):
         replace(SETTINGS, **{name: value})
 
 
+SMALL = replace(SETTINGS, rounds=1, updates=3, critic_updates=3, problems=8, labels=8, ticks=4, lived_rounds=2,
+                lived_updates=3)
+
+
 @pytest.fixture(scope='module')
 def new(tmp_path_factory):
     """A tiny checkpoint and what `redistilled` makes of it."""
     agent = tiny.agent()
-    small = replace(SETTINGS, rounds=1, updates=3, critic_updates=3, problems=8, labels=8, ticks=4)
-    return agent, redistilled(agent, tiny.episodes([30] * 6), small)
+    return agent, redistilled(agent, tiny.episodes([30] * 6), SMALL)
 
 
 def test_the_world_model_stays_as_it_is(new):
     old, made_new = (each.networks.world_model.state_dict() for each in new)
     assert all(torch.equal(old[name], made_new[name]) for name in old)
+
+
+def test_mode_1_drives_between_the_rounds_as_it_is_then_and_once_more_to_be_judged(new):
+    agents, numbers = [], []
+
+    def driving(agent, number):
+        agents.append(agent.networks.policy.net[0].weight.clone())
+        numbers.append(number)
+        return [Lived(torch.randn(9, 6), torch.randn(8, 2).clamp(-1, 1), torch.randn(6)) for _ in range(6)]
+    torch.manual_seed(0)
+    made = redistilled(tiny.agent(), tiny.episodes([30] * 6), SMALL, driving=driving)
+    assert numbers == [0, 1, 2] and not torch.equal(agents[0], agents[1])
+    assert torch.equal(agents[2], made.networks.policy.net[0].weight)
+    assert made.card.metrics['policy_solved'] == 0 and made.card.policy_threshold == 0   # random drives arrive nowhere
+
+
+def test_what_was_lived_changes_mode_1(new):
+    less = redistilled(tiny.agent(), tiny.episodes([30] * 6), replace(SMALL, lived_rounds=0))
+    assert not torch.equal(less.networks.policy.net[0].weight, new[1].networks.policy.net[0].weight)
 
 
 def test_a_checkpoint_keeps_doubt_and_threshold(new, tmp_path):
