@@ -52,7 +52,8 @@ class ActorNode(OrganNode):
         self._degraded_s = 0.0
         self._action = self.publish(Action, 'action')
         self._plan = self.publish(Plan, 'plan')
-        self._planner = PlanningThread(self.agent.actor, self._deliver, self._no_action, self.agent.weights_lock)
+        self._planner = PlanningThread(self.agent.actor, self._deliver, self._no_action, self.agent.weights_lock,
+                                       self.lose_device)
         self._reflex = self.agent.new_actor()  # acts while the planner's thread is late
         self.subscribe(Configuration, 'configuration', self._on_configuration, LATCHED, always=True)
         self.subscribe(State, 'state', self._on_state, with_info=True)

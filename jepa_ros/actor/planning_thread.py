@@ -44,9 +44,12 @@ class PlanningThread:
     """Runs `actor.act` on the newest job. `deliver(settings, job, decision)` is called in this thread."""
 
     def __init__(self, actor, deliver: Callable[[Settings, Job, object], None], fail: Callable[[str], None],
-                 weights: AbstractContextManager | None = None):
-        """`weights`: lock that is held while a plan is made and delivered: whoever changes weights waits for it."""
-        self._actor = actor
+                 weights: AbstractContextManager | None = None,
+                 lost: Callable[[Exception], bool] = lambda error: False):
+        """`weights`: lock that is held while a plan is made and delivered: whoever changes weights waits for it.
+        `lost`: whether an error means that the device is gone, on which Mode-1 would fail too: then nothing is sent.
+        """
+        self._actor, self._lost = actor, lost
         self._weights = weights or nullcontext()
         self._deliver = deliver
         self._fail = fail
@@ -110,6 +113,8 @@ class PlanningThread:
             return self._actor.act(job.state, job.previous_action, job.delay_s, job.since_s)
         except Exception as error:  # the robot is moving: whatever broke the plan, Mode-1 takes over and it is said
             self._applied = None
+            if self._lost(error):
+                return None
             reason = f'planner failed ({type(error).__name__}: {error})'
             return self._react(settings, job, reason)
 

@@ -31,7 +31,7 @@ COMMANDS = {
     'train': 'Train a model from bags.',
     'distill': 'Teach the reflexes of a trained model what its planner finds.',
     'eval': 'Measure success and latency in a world, prediction of recordings (open), or in any environment (gym).',
-    'model': 'Models: import one of other software, export one for it, list what is in one.',
+    'model': 'Models: import one of other software, export one for it, list what is in one, send one to the agent.',
 }
 KEY_VALUE_COMMANDS = frozenset({'up', 'sim', 'record', 'demo', 'eval'})
 

@@ -1,4 +1,4 @@
-"""`jepa-ros bag`: what is in a recording, and making a damaged one readable. Needs no ROS."""
+"""`jepa-ros bag`: what is in a recording, which weights acted in it, and making a damaged one readable. No ROS."""
 import json
 from pathlib import Path
 import sys
@@ -32,6 +32,47 @@ def info(
     else:
         _show(found)
     return 0
+
+
+@bag.command()
+def versions(
+    recording: Path = typer.Argument(..., metavar='BAG', help='Bag folder, or a single .mcap or .db3 file.'),
+    as_json: bool = typer.Option(False, '--json', help='Print it as JSON.'),
+) -> int:
+    """Show which learned weights acted when: each update, who took it, and what was in force for actions and plans.
+
+    Example: jepa-ros bag versions bags/learning
+    """
+    from dataclasses import asdict
+
+    from jepa_ros.robot.bag_versions import bag_versions
+    found = bag_versions(recording)
+    if as_json:
+        print(json.dumps(asdict(found), indent=1, ensure_ascii=False))
+    else:
+        show_versions(found)
+    return 0
+
+
+def show_versions(found) -> None:
+    """Print what `bag_versions` found: a table of updates and one of what was in force."""
+    from rich.console import Console
+    from rich.table import Table
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    updates = Table('update, s', 'organ', 'version', 'in force in (after, s)', 'first action, s', 'note')
+    nobody = 'nobody' if found.heard else 'not known: /diagnostics was not recorded'
+    for u in found.updates:
+        taken = ', '.join(f'{node} ({max(0.0, s - u.time_s):.1f})' for node, s in u.taken.items())
+        updates.add_row(f'{u.time_s:.1f}', u.organ, str(u.version), taken or nobody,
+                        '' if u.acted_s is None else f'{u.acted_s:.1f}', u.note)
+    console.print(updates if found.updates else 'no model update')
+    for s, node, line in found.refused:
+        console.print(f'{s:.1f} s: {node} refused {line}', soft_wrap=True, highlight=False, markup=False)
+    spans = Table('from, s', 'to, s', *(found.spans[0].versions if found.spans else ()), 'actions', 'plans')
+    for span in found.spans:
+        spans.add_row(f'{span.begin_s:.1f}', f'{span.end_s:.1f}', *map(str, span.versions.values()),
+                      str(span.actions), str(span.plans))
+    console.print(spans)
 
 
 @bag.command()

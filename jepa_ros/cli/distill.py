@@ -1,4 +1,4 @@
-"""`jepa-ros distill`: a new Mode-1 and critic for an existing checkpoint, from Mode-2 in imagination. Needs no ROS."""
+"""`jepa-ros distill`: a new Mode-1 and critic for an existing checkpoint, from Mode-2 and from what was lived."""
 from pathlib import Path
 import shlex
 
@@ -8,20 +8,26 @@ import typer
 def distill(
     model: str = typer.Argument(..., help='Checkpoint whose world model is to be driven: a folder or a shipped name.'),
     data: list[str] = typer.Option(..., '--data', help='Bags, training stores or caches of the same robot, whose '
-                                   'states are where practice begins. May be repeated.'),
+                                   'states are where practice begins, and whose drives are learned from. May be '
+                                   'repeated.'),
     output: Path = typer.Option(..., '--output', '-o', help='Folder of the checkpoint to write.'),
     rounds: int = typer.Option(12, min=1, max=10_000, help='Rounds of driving, relabelling and learning.'),
     labels: int = typer.Option(256, min=0, max=1_000_000, help='States of a round that Mode-2 relabels.'),
+    lived_rounds: int = typer.Option(8, min=0, max=10_000, help='Then, rounds of learning from what really happened in '
+                                     'the episodes, for goals that they came to.'),
     rate: float = typer.Option(5e-4, min=1e-7, max=1.0, help='Step size of the policy (Adam).'),
     seed: int = typer.Option(0, min=0, max=2**31 - 1, help='Seed.'),
     work_dir: Path = typer.Option(None, help='Cache of the data and the state of an interrupted run, which the same '
                                   'command continues; empty: build/distill/<name of the output>.'),
     device: str = typer.Option('auto', help='auto, cpu or cuda.'),
+    publish: bool = typer.Option(False, '--publish', help='Then send the policy to the running agent, see '
+                                 'jepa-ros model publish.'),
     threads: int = typer.Option(0, min=0, max=256, help='CPU threads; 0: as many as PyTorch chooses.'),
 ) -> int:
     """Teach Mode-1 what Mode-2 finds by planning; the world model stays as it is.
 
-    The new policy knows how sure it is: with it, mode auto plans only where that is needed.
+    The new policy knows how sure it is: with it, mode auto plans only where that is needed. A checkpoint that has such
+    a policy goes on learning: add bags of what it drove itself.
 
     Example: jepa-ros distill two_rooms --data bags/two_rooms_1 --data bags/two_rooms_2 --output models/quick
     """
@@ -34,7 +40,7 @@ def distill(
     from jepa_ros.training.failures import named_disk
     from jepa_ros.training.gather import gather
     from jepa_ros.training.trainer import choose_device
-    settings = DaggerSettings(rounds=rounds, labels=labels, rate=rate, seed=seed)
+    settings = DaggerSettings(rounds=rounds, labels=labels, lived_rounds=lived_rounds, rate=rate, seed=seed)
     _refuse_missing(data)
     checkpoint.check_writable(output)
     agent = Agent.load(model, device=choose_device(device))
@@ -47,12 +53,16 @@ def distill(
         made = redistilled(agent, episodes, settings, folder, progress)
         command = ' '.join(map(shlex.quote, [
             'jepa-ros', 'distill', model, *(part for each in data for part in ('--data', each)),
-            '--rounds', str(rounds), '--labels', str(labels), '--rate', str(rate), '--seed', str(seed),
+            '--rounds', str(rounds), '--labels', str(labels), '--lived-rounds', str(lived_rounds), '--rate', str(rate),
+            '--seed', str(seed),
             '--output', str(output)]))
         made.card = made.card.model_copy(update={'name': output.name, 'commands': [*made.card.commands, command]})
         made.save(output)
     (folder / STATE).unlink(missing_ok=True)
     _print(made, output)
+    if publish:
+        from jepa_ros.cli.model import send
+        return send(output, 'policy', '', '')
     return 0
 
 

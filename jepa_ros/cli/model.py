@@ -1,13 +1,19 @@
-"""`jepa-ros model`: checkpoints from and for other software, and what is in one. Needs no ROS."""
+"""`jepa-ros model`: checkpoints from and for other software, what is in one, and one's organ for a running agent.
+
+Only `publish` needs ROS.
+"""
 from pathlib import Path
 import shlex
 import sys
 
 import typer
 
+EXIT_REFUSED = 1
+
 model = typer.Typer(
     name='model', no_args_is_help=True,
-    help='Models: import one of other software, export one for other software, list what is in one.\n\n'
+    help='Models: import one of other software, export one for other software, list what is in one, send an organ '
+         'of one to the running agent.\n\n'
          'Example: jepa-ros model export two_rooms -o exported')
 
 
@@ -112,6 +118,38 @@ def info(
     for line in lines:
         typer.echo(line)
     return 0
+
+
+@model.command('publish')
+def publish(
+    checkpoint: str = typer.Argument(..., metavar='MODEL', help='Checkpoint that holds the organ: a folder or name.'),
+    organ: str = typer.Option('policy', help='policy, critic or world_model.'),
+    running: str = typer.Option('', '--model', help='Checkpoint with which the agent was started; empty: it is asked.'),
+    namespace: str = typer.Option('', help='ROS namespace of the agent.'),
+) -> int:
+    """Bring an organ of a checkpoint into force in the running agent; exit code 1 when one of its nodes refuses.
+
+    It holds until the agent ends, or until it learns another. Its version stands in each Action and Plan.
+
+    Example: jepa-ros distill two_rooms --data bags/mine -o models/quick, then: jepa-ros model publish models/quick
+    """
+    return send(checkpoint, organ, running, namespace)
+
+
+def send(checkpoint: str | Path, organ: str, running: str, namespace: str) -> int:
+    """Send the organ and say who took it; returns the exit code."""
+    from jepa_ros.errors import ConfigError
+    from jepa_ros.robot.learned import ORGANS
+    from jepa_ros.runtime.names import full_namespace
+    if organ not in ORGANS:
+        raise ConfigError(f'--organ {organ}: no such organ learns; known are {", ".join(ORGANS)}')
+    from jepa_ros.runtime.publish_update import publish
+    sent = publish(checkpoint, organ, running, full_namespace(namespace))
+    if sent.taken:
+        typer.echo(f'{organ} version {sent.version} in force in {", ".join(sent.taken)}: {sent.note}')
+    for line in sent.refused.values():
+        typer.echo(f'jepa-ros: {line}', err=True)
+    return 0 if sent.in_force else EXIT_REFUSED
 
 
 def _refuse_missing(sources: list[str]) -> None:

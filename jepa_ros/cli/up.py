@@ -13,6 +13,7 @@ def up(
     tasks: str = typer.Option('', help='Tasks of your own: a YAML file, or a folder of them; shipped ones stay known.'),
     world: str = typer.Option('', help='Simulated world to start too: a name in config/worlds; empty: real robot.'),
     composition: bool = typer.Option(True, help='The six organs in one process, or in six.'),
+    learn: bool = typer.Option(False, help='Let critic and dynamics learn from what the robot lives through.'),
     namespace: str = typer.Option('', help='ROS namespace of all nodes and relative topics.'),
     params_file: str = typer.Option('', help='YAML file with parameters of the nodes.'),
     log_level: str = typer.Option('info', help='debug, info, warn, error or fatal.'),
@@ -32,7 +33,7 @@ def up(
     from jepa_ros.runtime.supervisor import Supervisor
 
     stack = Stack(robot=robot, model=model, planners=planners, tasks=tasks, world=world, composition=composition,
-                  namespace=namespace, params_file=params_file, log_level=log_level,
+                  learn=learn, namespace=namespace, params_file=params_file, log_level=log_level,
                   real_time_factor=real_time_factor, seed=seed, use_sim_time=use_sim_time or bool(world))
     if ending.is_set():
         return 0

@@ -5,37 +5,36 @@ the robot stops. States drive the pursuit, from part to part of a sequence and f
 timer notices what does not come. What may take long (bags, text) is read in a thread of its own.
 """
 import sys
-import threading
 import time
 import traceback
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.task import Future
-from std_msgs.msg import Header
 
 from jepa_ros.action import PursueGoal
-from jepa_ros.msg import Configuration, EpisodeEvent, Plan, State
+from jepa_ros.msg import EpisodeEvent, Plan, State
 from jepa_ros.srv import Configure
 
 from ..errors import BagError, ConfigError, JepaRosError
 from ..robot.liveness import Organs
 from ..robot.ros_types import stamp_ns
+from ..runtime.announcing import Announcer, MODES
 from ..runtime.diagnostics import heartbeat_phase
-from ..runtime.messages import encoded_state, fill_configuration, named
+from ..runtime.goal_reading import GoalReader
+from ..runtime.messages import encoded_state, named
 from ..runtime.names import ORGANS
 from ..runtime.organ_node import OrganNode
 from ..runtime.parameters import Param
 from ..runtime.process import run
-from ..runtime.qos import EVENTS, HEARTBEATS, LATCHED
-from . import goals
+from ..runtime.qos import HEARTBEATS
+from ..runtime.remote_memory import Recollection
 from .pursuit import Pursuit, Refused, unknown_task
-from .sentences import Sentences
 
 CODES = PursueGoal.Result
-MODES = {'auto': Configuration.AUTO, 'reactive': Configuration.REACTIVE, 'planned': Configuration.PLANNED}
 KEEP_MODE = 255
 IMAGINED = 1        # landmarks whose surroundings are imagined per check: some 10 ms
+RESUME_WAIT_S = 20.0        # how long the organs have to come back on the CPU
 FIRST_PERCEPT_WAIT_S = 2.0  # a goal given right after the start waits this long for the first state
 
 
@@ -53,17 +52,17 @@ class ConfiguratorNode(OrganNode):
     def connect(self) -> None:
         """Serve the action and the service, and listen to the other organs."""
         self._pursuit: Pursuit | None = None
+        self._resuming: Pursuit | None = None   # one that begins anew on another device
         self._waiting: list[Future] = []  # goals that wait for the first state
         self._state = None                # newest EncodedState
         self._state_stamp_s = 0.0         # its ROS time
         self._state_wall_s = -1e9         # wall time it came
         self._checked_s = time.monotonic()
-        self._sentences = Sentences()     # loads its text encoder with the first sentence
         self._led = any(task.landmarks for task in self.agent.configurator.tasks.values())
-        self._version = time.time_ns() // 10**6  # grows over restarts too
         self._organs = Organs(tuple(o for o in ORGANS if o != self.ORGAN), self.params.organ_timeout_s)
-        self._configuration = self.publish(Configuration, 'configuration', LATCHED)
-        self._episode = self.publish(EpisodeEvent, 'episode', EVENTS)
+        self._say = Announcer(self)
+        self._reader = GoalReader(self)
+        self._recollection = Recollection(self._reader.remote, self.health)
         self.subscribe(State, 'state', self._on_state)
         self.subscribe(Plan, 'plan', self._on_plan)
         self.subscribe(DiagnosticStatus, 'heartbeat', self._on_heartbeat, HEARTBEATS, always=True)
@@ -75,9 +74,9 @@ class ConfiguratorNode(OrganNode):
 
     def started(self) -> None:
         """Say that there is no goal: an older configurator may have left one."""
-        if self._led:
-            self.agent.configurator.guide.remember(self.agent.memory)
-        self._publish_configuration(None)
+        self._recollection.begin(self._led)
+        self._recollection.go_on(self.agent)
+        self._say.configuration(None)
 
     def stopped(self) -> None:
         """End the goal."""
@@ -91,8 +90,7 @@ class ConfiguratorNode(OrganNode):
             task = request.task or self.params.default_task
             if task not in self.agent.configurator.tasks:
                 raise Refused(CODES.UNKNOWN_TASK, unknown_task(task, self.agent.configurator.tasks))
-            goal, task = await self._goal(request, task)
-            prepared = await self._in_thread(lambda: self.agent.configurator.prepare(goal, task, request.timeout))
+            prepared = await self._prepared(request, task)
             await self._ready()
             return await self._begin(handle, prepared).finished
         except Refused as error:
@@ -102,46 +100,47 @@ class ConfiguratorNode(OrganNode):
         except JepaRosError as error:
             return self._refuse(handle, CODES.BAD_GOAL, str(error))
         except Exception as error:  # a bug: the client is told, and rclpy would lose the place
+            if self.lose_device(error):
+                return self._refuse(handle, CODES.INTERNAL, f'{self._source.lost}: give the goal again')
             self.get_logger().error(traceback.format_exc())
             return self._refuse(handle, CODES.INTERNAL, f'{type(error).__name__}: {error}')
 
-    async def _goal(self, request: PursueGoal.Goal, task: str):
-        """The goal that is given, or None for one that the task knows; and the task, which a sentence may name."""
-        kinds, token = PursueGoal.Goal, self.agent.configurator.tasks[task].modulation
-        if request.kind == kinds.IMAGE:
-            return goals.from_image(self.agent, request.image, token), task
-        if request.kind == kinds.READOUT:
-            return goals.from_readouts(self.agent, request.names, request.values), task
-        if request.kind == kinds.BAG:
-            return await self._in_thread(lambda: goals.from_bag(
-                self.agent, request.bag, request.bag_time, token)), task
-        if request.kind == kinds.SENTENCE:
-            return await self._in_thread(lambda: goals.from_sentence(
-                self.agent, self._sentences, request.sentence, request.task, task))
-        if request.kind == kinds.OWN:
-            return None, task
-        raise Refused(CODES.BAD_GOAL, f'kind {request.kind} is unknown; use IMAGE (0), READOUT (1), BAG (2), SENTENCE '
-                                      '(3) or OWN (4)')
+    async def _prepared(self, request: PursueGoal.Goal, task: str):
+        """What is asked for, read and checked."""
+        goal, task = await self._reader.read(request, task)
+        prepare = self.agent.configurator.prepare
+        return await self._reader.off_thread(lambda: prepare(goal, task, request.timeout))
 
-    async def _in_thread(self, work):
-        """Await work that may take long (a bag on a slow disk) while the executor goes on."""
-        done = Future(executor=self.executor)
+    def move(self) -> None:
+        """Keep the goal, though what was made of it is gone with the device: it is read anew, and begun anew."""
+        self.take_agent()
+        self._state = None
+        self._recollection.begin(self._led)
+        self._say.configuration(None)
+        if self._pursuit is not None:
+            self._resuming = self._pursuit
+            self.executor.create_task(self._resume(self._pursuit))
 
-        def call():
-            try:
-                done.set_result((work(), None))
-            except Exception as error:  # raised again in the executor, where it is handled
-                done.set_result((None, error))
-            self.executor.wake()
-        threading.Thread(target=call, name='goal', daemon=True).start()
-        result, error = await done
-        if error is not None:
-            raise error
-        return result
+    async def _resume(self, pursuit: Pursuit) -> None:
+        request, code, line = pursuit.handle.request, CODES.INTERNAL, ''
+        try:
+            prepared = await self._prepared(request, request.task or self.params.default_task)
+            await self._ready(RESUME_WAIT_S)
+            if self._pursuit is pursuit:
+                pursuit.settings = self.agent.configurator.start(
+                    None, now_s=self._state_stamp_s, goal_id=pursuit.goal_id, state=self._state, prepared=prepared)
+                self._say.configuration(pursuit.settings, pursuit.goal_id)
+        except Refused as error:
+            code, line = error.code, str(error)
+        except JepaRosError as error:
+            line = str(error)
+        self._resuming = None
+        if line and self._pursuit is pursuit:
+            self._end(code, f'{self._source.lost}, and on the CPU: {line}')
 
-    async def _ready(self) -> None:
+    async def _ready(self, wait_s: float = FIRST_PERCEPT_WAIT_S) -> None:
         """Wait a little for a first state. Raises Refused without one, or when an organ is missing."""
-        until = time.monotonic() + FIRST_PERCEPT_WAIT_S
+        until = time.monotonic() + wait_s
         while (refusal := self._not_ready()) is not None:
             if time.monotonic() > until or not self.active:
                 raise refusal
@@ -164,15 +163,15 @@ class ConfiguratorNode(OrganNode):
                                                  prepared=prepared)
         self._end(CODES.PREEMPTED, 'a new goal came', stop=False)
         self._pursuit = Pursuit(handle, Future(executor=self.executor), goal_id, settings, self._state_stamp_s)
-        self._publish_event(EpisodeEvent.START, task)
-        self._publish_event(EpisodeEvent.GOAL, f'{task}: {settings.part}' if settings.part else task)
-        self._publish_configuration(settings)
+        self._event(EpisodeEvent.START, task)
+        self._event(EpisodeEvent.GOAL, f'{task}: {settings.part}' if settings.part else task)
+        self._say.configuration(settings, goal_id)
         self.get_logger().info(f'goal {goal_id}: task {task}')
         return self._pursuit
 
     def _on_cancel(self, handle) -> CancelResponse:
         if self._pursuit is not None and handle == self._pursuit.handle:
-            self._publish_configuration(None)  # the robot stops now, the result follows with the next check
+            self._say.configuration(None)  # the robot stops now, the result follows with the next check
         return CancelResponse.ACCEPT
 
     def _end(self, code: int, line: str, stop: bool = True) -> None:
@@ -185,10 +184,10 @@ class ConfiguratorNode(OrganNode):
             return
         if stop:
             self.agent.configurator.stop()
-        self._publish_configuration(None)
+        self._say.configuration(None)
         success, stopped = code == CODES.NONE, code in (CODES.CANCELED, CODES.PREEMPTED, CODES.NOT_ACTIVE)
         event = EpisodeEvent.SUCCESS if success else EpisodeEvent.STOP if stopped else EpisodeEvent.FAILURE
-        self._publish_event(event, line, pursuit.goal_id)
+        self._say.event(event, line, pursuit.goal_id)
         if success:
             pursuit.handle.succeed()
         elif code == CODES.CANCELED:
@@ -222,7 +221,7 @@ class ConfiguratorNode(OrganNode):
         configurator, pursuit = self.agent.configurator, self._pursuit
         if self._led:
             configurator.guide.see(self._state.levels[0], self._state_stamp_s)
-        if pursuit is None or pursuit.handle.is_cancel_requested:
+        if pursuit is None or pursuit is self._resuming or pursuit.handle.is_cancel_requested:
             return
         pursuit.progress = progress = configurator.observe(self._state, self._state_stamp_s)
         pursuit.handle.publish_feedback(PursueGoal.Feedback(
@@ -240,14 +239,14 @@ class ConfiguratorNode(OrganNode):
 
     def _say_ended(self, ended) -> None:
         event = EpisodeEvent.PART_SUCCESS if ended.success else EpisodeEvent.PART_FAILURE
-        self._publish_event(event, f'{ended.part}: {ended.reason}' if ended.reason else ended.part)
+        self._event(event, f'{ended.part}: {ended.reason}' if ended.reason else ended.part)
 
     def _go_on(self, pursuit: Pursuit, settings) -> None:
         """Publish the settings of the next part or subgoal."""
         if settings.part != pursuit.settings.part:
-            self._publish_event(EpisodeEvent.GOAL, f'{settings.task}: {settings.part}')
+            self._event(EpisodeEvent.GOAL, f'{settings.task}: {settings.part}')
         pursuit.settings = settings
-        self._publish_configuration(settings)
+        self._say.configuration(settings, pursuit.goal_id)
 
     def _on_plan(self, message: Plan) -> None:
         if self._pursuit is not None:
@@ -264,6 +263,7 @@ class ConfiguratorNode(OrganNode):
         if now_s - last_s > self.params.organ_timeout_s / 2:
             return  # this node itself slept: it reads the waiting messages before it judges others
         self._resume_waiting()
+        self._recollection.go_on(self.agent)
         if self._led and (self._pursuit is None or self.agent.configurator.led):     # not while others plan
             self.agent.configurator.guide.work(IMAGINED)
             self.health.figures['landmarks'] = str(len(self.agent.configurator.guide.graph))
@@ -272,6 +272,8 @@ class ConfiguratorNode(OrganNode):
         faults = self._organs.faults(now_s)
         if self._pursuit.handle.is_cancel_requested:
             self._end(CODES.CANCELED, 'canceled')
+        elif self._pursuit is self._resuming:
+            pass        # `_resume` waits for them
         elif faults:
             self._end(CODES.ORGAN_LOST, '; '.join(faults.values()))
         elif self._silence_s() > self.params.percept_timeout_s:
@@ -284,7 +286,7 @@ class ConfiguratorNode(OrganNode):
 
     # ---- settings ------------------------------------------------------------------------------------------------
     def _on_configure_service(self, request: Configure.Request, response: Configure.Response) -> None:
-        if self._pursuit is None:
+        if self._pursuit is None or self._pursuit is self._resuming:
             raise ConfigError('no goal is pursued: there is nothing to configure')
         modes = {number: name for name, number in MODES.items()}
         if request.mode != KEEP_MODE and request.mode not in modes:
@@ -294,25 +296,10 @@ class ConfiguratorNode(OrganNode):
         self._pursuit.settings = self.agent.configurator.reconfigure(
             weights=named(request.weight_names, request.weights, 'weights'),
             mode=modes.get(request.mode), budget_ms=request.budget_ms or None)
-        response.configuration = self._publish_configuration(self._pursuit.settings)
+        response.configuration = self._say.configuration(self._pursuit.settings, self._pursuit.goal_id)
 
-    def _publish_configuration(self, settings) -> Configuration:
-        self._version += 1
-        message = Configuration(header=self._header(), version=self._version, active=settings is not None)
-        if settings is not None:
-            message.task, message.goal_id = settings.task, self._pursuit.goal_id
-            message.mode, message.budget_ms = MODES[settings.mode], float(settings.budget_ms)
-            fill_configuration(message, settings)
-        self._configuration.publish(message)
-        return message
-
-    def _publish_event(self, event: int, reason: str, goal_id: str = '') -> None:
-        goal_id = goal_id or self._pursuit.goal_id
-        self._episode.publish(EpisodeEvent(
-            header=self._header(), event=event, episode_id=goal_id, goal_id=goal_id, reason=reason))
-
-    def _header(self) -> Header:
-        return Header(stamp=self.get_clock().now().to_msg())
+    def _event(self, event: int, reason: str) -> None:
+        self._say.event(event, reason, self._pursuit.goal_id)
 
     def _silence_s(self) -> float:
         return time.monotonic() - self._state_wall_s

@@ -11,6 +11,7 @@ from jepa_ros.srv import EvaluateEnergy
 from ..robot.ros_types import stamp_ns
 from ..runtime.messages import (
     configured_cost,
+    configured_goal,
     encoded_state,
     energy_message,
     intrinsic_energy,
@@ -47,7 +48,7 @@ class CostNode(OrganNode):
         self.serve(EvaluateEnergy, 'evaluate_energy', self._on_evaluate)
         self._heard_version = 0     # of the critic, by the actor's plans
         self._learning = self._experience = None
-        if self.params.learn_critic:
+        if self.params.learn_critic or self.params.learn:
             self._learn()
 
     def _learn(self) -> None:
@@ -62,6 +63,7 @@ class CostNode(OrganNode):
 
         def learned(done) -> None:
             self._round = (done, learner.weights() if done.kept else None)
+        self.get_logger().info(f'the critic learns, a round every {self.params.learn_every_s:g} s')
         self._learning = LearningThread(
             learner, self.params.learn_every_s, learned,
             lambda line: self.health.count('critic', line))
@@ -99,22 +101,34 @@ class CostNode(OrganNode):
             self._learning.add(trajectory)
 
     def _on_configuration(self, message: Configuration) -> None:
-        self.agent.cost.configure(**configured_cost(message, self.agent.device))
+        said = configured_cost(message, self.agent.device)
+        self.agent.cost.configure(**said)
+        self.agent.world_model.modulate(said.get('modulation', {}))
         self.health.figures['task'] = message.task
         if self._experience is not None:
-            self._teach(self._experience.pursue(self.agent.cost.settings.goal_state if message.active else None))
+            self._teach(self._experience.pursue(self._pursued(message) if message.active else None))
+
+    def _pursued(self, message: Configuration):
+        """The goal as the critic learns it: a state; or what is asked of readouts, until the state is known."""
+        settings, goal = self.agent.cost.settings, configured_goal(message)
+        if settings.goal_state is not None or goal is None:
+            return settings.goal_state
+        from ..configurator.task_parts import READOUT_TOLERANCE
+        from .experience import Asked
+        return Asked(goal.readouts, READOUT_TOLERANCE, self.agent.cost, settings, self.agent.device)
 
     def _on_state(self, message: State) -> None:
         state = encoded_state(message, self.agent.model_id, self.agent.device)
         self._states[stamp_ns(message.header.stamp)] = state
         while len(self._states) > REMEMBERED_STATES:
             self._states.popitem(last=False)
+        self.agent.world_model.glimpse(state.levels[0])
         report = self.agent.cost.evaluate(state.levels[0][None], None)
         energy = energy_message(report, message.header, Energy.PERCEPT)
         self._energy.publish(energy)
         if self._experience is not None:
             stamp = stamp_ns(message.header.stamp)
-            self._teach(self._experience.step(stamp, state.levels[0], intrinsic_energy(energy)))
+            self._teach(self._experience.step(stamp, state.levels[0], intrinsic_energy(energy), state.readouts))
 
     def _on_plan(self, message: Plan) -> None:
         self._heard_version = max(self._heard_version, message.critic_version)

@@ -57,8 +57,10 @@ def _unused(domain: int) -> bool:
 class Live:
     """A running stack with recorder and observer. Use as a context manager; `say` gets one line per event."""
 
-    def __init__(self, stack: Stack, folder: Path, model_sha256: str, say: Callable[[str], None]):
-        self.stack, self._folder, self._model_sha256 = stack, folder, model_sha256
+    def __init__(self, stack: Stack, folder: Path, model_sha256: str, say: Callable[[str], None],
+                 recorded: str = RECORDED):
+        """`recorded`: topics beyond those of the contract."""
+        self.stack, self._folder, self._model_sha256, self._recorded = stack, folder, model_sha256, recorded
         self._logs = folder / 'logs'
         self._recorder = Child(RECORDER)
         self._supervisor = Supervisor(stack, say, self._logs)
@@ -114,6 +116,11 @@ class Live:
         return Pursuit(index, task.values, task.goal, first_ns, observer.now_ns, error, message, elapsed_s,
                        math.dist(observer.pose, task.goal), observer.collisions)
 
+    @property
+    def now_ns(self) -> int:
+        """Newest stamp of the robot's clock."""
+        return self._observer.now_ns
+
     def tape(self) -> Tape:
         """All that was heard."""
         return self._observer.tape()
@@ -132,7 +139,7 @@ class Live:
         made_with = {'world': self.stack.world, 'seed': self.stack.seed, 'composition': self.stack.composition,
                      'real_time_factor': self.stack.real_time_factor}
         parameters = {
-            'robot': self.stack.robot, 'output': str(self._folder / 'bag'), 'topics': RECORDED, 'clock': 'sim',
+            'robot': self.stack.robot, 'output': str(self._folder / 'bag'), 'topics': self._recorded, 'clock': 'sim',
             'parameters': json.dumps(made_with), 'model_sha256': self._model_sha256}
         args = [f'{key}:={json.dumps(value)}' for key, value in parameters.items()]
         flags = ['use_sim_time:=true', 'autostart:=true']

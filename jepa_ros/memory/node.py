@@ -51,6 +51,7 @@ class MemoryNode(OrganNode):
                 self.get_logger().warning(line)
             self.health.figures['memory_file'] = str(path)
             self.get_logger().info(f'{len(memory)} triplets and {len(memory.labels())} labels remembered in {path}')
+        memory.attended = True
         self._halves: OrderedDict[int, dict] = OrderedDict()    # stamp in ns -> what came of its triplet
         self._imagined: OrderedDict[int, dict] = OrderedDict()  # the same of imagined futures
         self._actions: OrderedDict[int, np.ndarray] = OrderedDict()     # actions that came before their triplet
@@ -66,6 +67,7 @@ class MemoryNode(OrganNode):
     def teardown(self) -> None:
         """Write what is left to the file."""
         if self.agent is not None:
+            self.agent.memory.attended = False
             self.agent.memory.close()
         super().teardown()
 
@@ -79,7 +81,9 @@ class MemoryNode(OrganNode):
 
     def _on_state(self, message: State) -> None:
         state = encoded_state(message, self.agent.model_id, self.agent.device)
-        self._meet(stamp_ns(message.header.stamp), state=state.levels[0])
+        stamp = stamp_ns(message.header.stamp)
+        self._meet(stamp, state=state.levels[0])
+        self.agent.memory.know(list(message.readout_names), list(message.readout_values), stamp)
 
     def _on_energy(self, message: Energy) -> None:
         stamp = stamp_ns(message.header.stamp)
@@ -158,8 +162,18 @@ class MemoryNode(OrganNode):
             recall = memory.by_label(request.label, count)
             response.labels = [request.label] * len(recall.stamps_ns)
             return recall
+        if request.kind == kinds.ENTITIES:
+            self._say_known(memory.known(request.label), response)
+            return None
         raise ContractError(f'kind {request.kind} is unknown; use BY_STATE (0), BY_TIME (1), AT_TIME (2), '
-                            'BY_LABEL (3) or LABEL (4)')
+                            'BY_LABEL (3), LABEL (4) or ENTITIES (5)')
+
+    def _say_known(self, known, response: QueryMemory.Response) -> None:
+        """Values by name, since when they hold, and how many seconds ago they were seen."""
+        newest = int(known.seen_ns.max()) if len(known) else 0
+        response.labels, response.states = list(known.names), tensor_message(known.values[:, None])
+        response.stamps = [time_message(max(0, int(stamp))) for stamp in known.changed_ns]
+        response.distances = [(newest - int(stamp)) * 1e-9 for stamp in known.seen_ns]
 
     def _state(self, request: QueryMemory.Request):
         return torch_tensor(request.state, 'state', (None,), self.agent.device)

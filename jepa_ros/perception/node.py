@@ -40,7 +40,7 @@ class PerceptionNode(OrganNode):
         perception.completion = Scenes.of(perception.specs, colour) if colour else None
         # memory compares the camera's own colours, not normalised ones
         convert = to_array if colour else perception.intake(to_array)
-        self._live = LiveIngest(self, self.contract, self._on_percepts, convert)
+        self._live = LiveIngest(self, self.contract, self.heedful(self._on_percepts), convert)
         self.serve(Encode, 'encode', self._on_encode)
         self.subscribe(Configuration, 'configuration', self._on_configuration, LATCHED, always=True)
 

@@ -18,7 +18,7 @@ class CuriosityDriver(Driver):
     """Episodes of a behaviour that looks for new states."""
 
     PARAMETERS = (
-        *Driver.PARAMETERS, *(p for p in ORGAN_PARAMETERS if p.name != 'robot'),
+        *Driver.PARAMETERS, *(p for p in ORGAN_PARAMETERS if p.name not in ('robot', 'learn')),
         Param('candidates', 64, 'action sequences to choose among', 2, 4096),
         Param('horizon_s', 2.0, 'seconds that a sequence lasts; half of it is followed', 0.2, 60.0),
     )

@@ -39,7 +39,10 @@ ARGUMENTS = {
 CHOICES = {'recorder': ('jepa_ros', 'rosbag2'), 'driver': ('random', 'teleop', 'none'),
            'use_sim_time': ('true', 'false'), 'loop': ('true', 'false'), 'paused': ('true', 'false'),
            'with_commands': ('true', 'false'), 'composition': ('true', 'false'),
-           'log_level': ('debug', 'info', 'warn', 'error', 'fatal')}
+           'learn': ('true', 'false'), 'log_level': ('debug', 'info', 'warn', 'error', 'fatal')}
+
+
+LEARN = {'learn': 'true: critic and dynamics learn from what the robot lives through, while it drives.'}
 
 
 def arguments(descriptions: dict[str, str] | None = None, **defaults: str) -> list[Action]:

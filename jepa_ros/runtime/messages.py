@@ -139,6 +139,8 @@ def configured_cost(message: Configuration, device: str = 'cpu') -> dict:
         said['discomfort'] = _regions(message.discomfort, 'discomfort')
     if message.program.shape:
         said['program'] = torch_tensor(message.program, 'configuration.program', (None, None), device)
+    if message.modulation_names or message.modulation:
+        said['modulation'] = configured_modulation(message)
     return said
 
 

@@ -129,6 +129,8 @@ def apply(agent: 'Agent', message: ModelUpdate, timeout_s: float = PATIENCE_S) -
         with torch.no_grad():
             for name, value in tensors.items():
                 own[name].copy_(value)      # in place: graphs captured for a GPU read the same memory
+                if agent.host is not None:
+                    agent.host[f'{message.organ}.{name}'].copy_(value)
         state.version, state.sha256, state.replaced = int(message.version), message.sha256, replaced
     finally:
         agent.weights_lock.release()

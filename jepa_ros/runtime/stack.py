@@ -25,6 +25,7 @@ class Stack:
     tasks: str = ''                    # the user's own: a file or a folder
     world: str = ''
     composition: bool = True
+    learn: bool = False                # what can learn while the robot drives does so
     namespace: str = ''
     params_file: str = ''
     log_level: str = 'info'
@@ -68,7 +69,7 @@ class Stack:
         common = {'robot': self.robot, 'use_sim_time': sim_time, 'autostart': True}
         if name == GATE:  # in lockstep each command is one step of time: the gate must not repeat them
             return {**common, **({'repeat_rate_hz': 0.0} if self.world and self.real_time_factor == 0 else {})}
-        own = {'planners': self.planners, 'tasks': self.tasks}
+        own = {'planners': self.planners, 'tasks': self.tasks, 'learn': self.learn}
         return {**common, 'model': self.model, **{key: value for key, value in own.items() if value}}
 
     def check(self) -> None:

@@ -30,6 +30,7 @@ from jepa_ros.runtime.parameters import Param, Parameters
 from jepa_ros.runtime.ros import init
 from jepa_ros.sim import messages
 from jepa_ros.sim.episode_end import EpisodeEnd
+from jepa_ros.sim.one_clock import OneClock
 from jepa_ros.sim.pacing import Pacer, substep_ns
 from jepa_ros.sim.ports import CommandInput, SensorPorts
 from jepa_ros.sim.worlds import make_world
@@ -40,8 +41,6 @@ SECOND_NS = 10**9
 START_NS = SECOND_NS                  # 0 means "no clock yet" to every ROS node
 COMMAND_TIMEOUT_NS = SECOND_NS // 4
 LOCKSTEP_WAIT_S = 0.5                 # wall time; then the robot stands still for a tick
-GRAPH_POLL_S = 0.02                   # wall time between looks at who is in the domain
-NAME_WAIT_S = 0.5
 YOUNG_S = 6.0                         # a busy machine may discover another simulator only after the start
 REPORT_S = 5.0                        # wall time for which a dropped command stays in the diagnostics
 
@@ -52,6 +51,8 @@ PARAMETERS = (
     Param('auto_reset', False, 'begin anew, with the next seed, when the world ends an episode by itself'),
     Param('real_time_factor', 1.0, 'simulated seconds per second; 0 is lockstep: one command after each percept',
           low=0.0, high=50.0),
+    Param('command_gain', 1.0, 'what actuators make of a command, a fault to be learned: 0.5 half of it, -1.0 its '
+          'reverse', low=-2.0, high=2.0),
     Param('seed', 0, 'seed of the first state', low=0, high=2**31 - 1, read_only=True),
     Param('clock_rate_hz', 0, 'clock messages and command changes per simulated second; 0: 50, or what comes next to '
           'it in a world with other steps', low=0, high=1000, read_only=True),
@@ -72,8 +73,9 @@ class SimNode(Node):
         self.health = Health('sim', lambda level, line: say(self.get_logger(), level, line))
         self._substep_ns = substep_ns(self.world, self.params.clock_rate_hz)
         self._factor, self._auto_reset = self.params.real_time_factor, self.params.auto_reset
+        self._gain = self.params.command_gain
         self.stopping = False
-        self._clock_topic = None
+        self._one_clock = OneClock(self, lambda: self.stopping)
         self._now_ns = START_NS
         self._command, self._command_ns = None, 0
         self._lockstep_deadline_s = 0.0
@@ -83,7 +85,7 @@ class SimNode(Node):
 
     def run(self, executor: SingleThreadedExecutor) -> None:
         """Simulate until `stopping` is set. Raises WorldError if the domain has a simulator already."""
-        self._refuse_second_clock(executor)
+        self._one_clock.refuse_second(executor, self.params.discovery_wait_s)
         self._began_s = time.monotonic()
         self._open_topics()
         self.get_logger().info(f"world '{self.params.world}', real_time_factor {self._factor:g}")
@@ -136,6 +138,9 @@ class SimNode(Node):
     # --- what comes in
 
     def _on_command(self, command: np.ndarray) -> None:
+        if self._gain != 1.0:
+            idle = self.world.idle_command      # zeros for speeds; where its joints stand for an arm
+            command = idle + self._gain * (command - idle)
         self._command, self._command_ns = command, self._now_ns
 
     def _on_dropped(self, line: str) -> None:
@@ -171,6 +176,8 @@ class SimNode(Node):
         for parameter in parameters:
             if parameter.name == 'auto_reset':
                 self._auto_reset = parameter.value
+            if parameter.name == 'command_gain':
+                self._gain = parameter.value
             if parameter.name == 'real_time_factor':
                 self._factor = parameter.value
                 self._pacer.restart(self._factor or 1.0, self._now_ns, time.monotonic())
@@ -181,6 +188,7 @@ class SimNode(Node):
 
     def _open_topics(self) -> None:
         self._clock_topic = self.create_publisher(Clock, '/clock', QoSProfile(depth=10))
+        self._one_clock.ours = True
         self._sensors = SensorPorts(self, self.world, self._stamp())
         self._command_input = CommandInput(self, self.world.command, self._on_command, self._on_dropped)
         self._end = EpisodeEnd(self, self.world) if isinstance(self.world, Episodic) else None
@@ -218,7 +226,7 @@ class SimNode(Node):
             self.health.clear('command')
         if self.count_publishers('/clock') > 1:
             if time.monotonic() - self._began_s < YOUNG_S:  # the older one stays
-                raise self._taken()
+                raise self._one_clock.taken()
             self.health.report('clock', ERROR, '/clock has a second publisher: end one simulator or set ROS_DOMAIN_ID')
         else:
             self.health.clear('clock', '/clock has one publisher again')
@@ -241,33 +249,6 @@ class SimNode(Node):
         self.health.figures = {name: str(value) for name, value in figures.items()}
         name = self.get_fully_qualified_name().lstrip('/')
         self._diagnostics.publish(array(self._stamp(), self.health.status(name, self.params.world)))
-
-    # --- checks before the start
-
-    def _refuse_second_clock(self, executor) -> None:
-        """Two clocks in a domain make time jump for all. A killed simulator is not seen: it answers no discovery."""
-        self._spin_until(executor, self._clock_publishers, self.params.discovery_wait_s)
-        if not self._clock_publishers():
-            return
-        # the name of a node follows its topics by some milliseconds
-        self._spin_until(executor, lambda: 'unnamed' not in self._clock_publishers(), NAME_WAIT_S)
-        raise self._taken()
-
-    def _taken(self) -> WorldError:
-        return WorldError(f'domain {self.context.get_domain_id()} already has a simulator publishing /clock: '
-                          f'{self._clock_publishers()}; end it or set ROS_DOMAIN_ID to another number')
-
-    def _clock_publishers(self) -> str:
-        """Names of the other nodes that publish /clock."""
-        names = [f'{p.node_namespace.rstrip("/")}/{p.node_name}' for p in self.get_publishers_info_by_topic('/clock')]
-        if self._clock_topic is not None and self.get_fully_qualified_name() in names:
-            names.remove(self.get_fully_qualified_name())
-        return ', '.join('unnamed' if 'UNKNOWN' in name else name for name in names)
-
-    def _spin_until(self, executor, done, timeout_s: float) -> None:
-        end_s = time.monotonic() + timeout_s
-        while not done() and not self.stopping and time.monotonic() < end_s:
-            executor.spin_once(timeout_sec=GRAPH_POLL_S)
 
 
 def main(args: list[str] | None = None, parameters: dict[str, str | int | float] | None = None) -> int:

@@ -6,6 +6,10 @@ models: Wolpert & Kawato 1998). If none fits, what actions do is fitted anew, an
 predictor: few numbers, known after few steps (a wheel that turns half as far, two cables swapped). Only where that is
 not enough is the predictor itself tuned, with as much of what was usual as of what is new, so that it is not forgotten.
 A version is taken only if it is clearly better on transitions it was not fitted to. All are kept and can be recalled.
+
+The first steps after a change may tell little (a robot that is pushed along a wall moves one way only): a version is
+fitted again when there are twice as many, and all steps since the change are asked before one that was in force a
+moment ago is recalled. Else two half right ones would take turns.
 """
 from collections import deque
 from collections.abc import Iterator
@@ -29,6 +33,8 @@ MOST_SIGNS = 4                          # actions up to which every combination 
 TUNE_RATE, TUNE_BATCH = 3e-4, 64
 MOST_FORGOTTEN = 1.1                    # error on what was usual, over the one before
 HELD_OUT = 4                            # every fourth transition judges, the others teach
+SETTLED = 100                           # transitions that a version must have served to have fitted the world
+RECALLED = 0.35                         # a known version is recalled at this share of the error: bursts are no change
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,10 @@ class Adaptation:
         self.versions = [self.active]
         self._newest: deque[Transition] = deque(maxlen=self.settings.window)
         self._wrong: deque[Transition] = deque(maxlen=self.settings.most)
+        self._lived: deque[Transition] = deque(maxlen=self.settings.most)       # since the world changed
         self._usual: deque[Transition] = deque(maxlen=self.settings.usual)
         self._seen, self._changed, self._made = 0, 0, 0
+        self._again = 0                 # transitions since the world changed at which the version is fitted again
         self.error = 1.0                # mean over the newest transitions
 
     def see(self, before: Tensor, action: Tensor, after: Tensor) -> None:
@@ -94,17 +102,32 @@ class Adaptation:
                 self._wrong.append(transition)
             else:                       # it began within the window
                 self._wrong.extend(t for t, e in zip(self._newest, errors.tolist()) if e > self.settings.trigger)
+                if not self._made or self._seen - self._changed > SETTLED:
+                    self._lived.clear()
+                    self._lived.extend(list(self._wrong)[:-1])
         else:
             self._wrong.clear()
             if self.active.number == 0:
                 self._usual.append(transition)
+        self._lived.append(transition)
 
     def step(self) -> Version | None:
         """The version to put into force now; None while the one in force serves. Takes up to some seconds."""
         c = self.settings
-        if len(self._newest) < c.window or not self._wrong or self._seen - self._changed < c.pause:
+        if len(self._newest) < c.window or self._seen - self._changed < c.pause:
             return None
-        return self._recalled() or self._fitted()
+        if 0 < self._again <= len(self._lived) and 0 < self.active.number == self._made:
+            self._again = 2 * self._again if 2 * self._again <= c.most else 0
+            return self._refined()
+        if not self._wrong:
+            return None
+        known = self._known()
+        if known is None:
+            return self._fitted()
+        if self._seen - known.used < SETTLED and (version := self._refined()) is not None:
+            return version
+        self.force(known)
+        return known
 
     def force(self, version: Version) -> None:
         """Act and judge by this version from now on."""
@@ -114,23 +137,34 @@ class Adaptation:
         self._wrong.clear()
         self._newest.clear()
 
-    def _recalled(self) -> Version | None:
+    def _known(self) -> Version | None:
         """An older version that explains the newest transitions."""
         newest = list(self._newest)
         errors = {version.number: float(self._errors(newest, version).mean())
                   for version in self.versions if version is not self.active}
         best = min(self.versions, key=lambda v: errors.get(v.number, torch.inf))
-        if not errors or errors[best.number] > min(self.settings.better * self.error, self.settings.trigger):
+        if not errors or errors[best.number] > min(RECALLED * self.error, self.settings.trigger):
             return None
-        self.force(best)
         return best
+
+    def _refined(self) -> Version | None:
+        """A new version, fitted to all since the world changed; None where an older one is nearly as good."""
+        c, lived = self.settings, list(self._lived)
+        if len(lived) < 2 * c.least:
+            return None
+        judges, teachers = _split(lived)
+        before = min(float(self._errors(judges, version).mean()) for version in self.versions)
+        version = Version(self._made + 1, dict(self.active.tensors) | {MAP: self._map(teachers)}, 'what actions do')
+        error = float(self._errors(judges, version).mean())
+        # a mean of two worlds fits neither of them
+        return None if error > c.trigger else self._taken(version, before, error)
 
     def _fitted(self) -> Version | None:
         """A new version, fitted to what the one in force gets wrong."""
         c, wrong = self.settings, list(self._wrong)
         if len(wrong) < c.least:
             return None
-        judges, teachers = wrong[::HELD_OUT], [t for i, t in enumerate(wrong) if i % HELD_OUT]
+        judges, teachers = _split(wrong)
         self._changed = self._seen      # whatever comes of it: not again at once
         before = float(self._errors(judges).mean())
         tensors = dict(self.active.tensors) | {MAP: self._map(teachers)}
@@ -141,6 +175,12 @@ class Adaptation:
             tuned_error = float(self._errors(judges, tuned).mean())
             if tuned_error < error and self._forgotten(tuned) <= MOST_FORGOTTEN:
                 version, error = tuned, tuned_error
+        self._again = 2 * len(wrong)
+        return self._taken(version, before, error)
+
+    def _taken(self, version: Version, before: float, error: float) -> Version | None:
+        """Put a version into force and keep it, if it is clearly better than what was `before`."""
+        c = self.settings
         if error > c.better * before:
             return None
         self._made += 1
@@ -212,6 +252,11 @@ class Adaptation:
         plain = Version(0, version.tensors | {MAP: self.versions[0].tensors[MAP]}, '')
         trained = self._errors(usual, self.versions[0]).mean()
         return float(self._errors(usual, plain).mean() / trained.clamp_min(1e-9))
+
+
+def _split(transitions: list[Transition]) -> tuple[list[Transition], list[Transition]]:
+    """Those that judge, and those that teach."""
+    return transitions[::HELD_OUT], [t for i, t in enumerate(transitions) if i % HELD_OUT]
 
 
 def tensors_of(model: HJEPA) -> dict[str, Tensor]:

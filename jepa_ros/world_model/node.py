@@ -9,13 +9,13 @@ import sys
 
 import numpy as np
 
-from jepa_ros.msg import ModelUpdate, Plan, Prediction, State
+from jepa_ros.msg import Configuration, ModelUpdate, Plan, Prediction, State
 from jepa_ros.srv import Rollout
 
 from ..errors import ContractError
 from ..robot.adapters import to_array
 from ..robot.ros_types import message_class, stamp_ns
-from ..runtime.messages import encoded_state, prediction_message, tensor_array, torch_tensor
+from ..runtime.messages import configured_modulation, encoded_state, prediction_message, tensor_array, torch_tensor
 from ..runtime.model_update import apply, pack, TOPIC
 from ..runtime.organ_node import OrganNode
 from ..runtime.parameters import Param
@@ -40,13 +40,15 @@ class WorldModelNode(OrganNode):
         """Subscribe to states, applied commands and plans."""
         self._states: OrderedDict[int, object] = OrderedDict()  # stamp in ns -> EncodedState
         self._applied = [np.zeros(len(stream.fields)) for stream in self.contract.actions]
-        self._foreseen = None     # (stamp in ns, predicted next state)
-        if self.params.adapt:
+        self._foreseen = None     # (stamp in ns, predicted next state, what was recalled then)
+        if self.params.adapt or self.params.learn:
             self._adapt()
         self._prediction = self.publish(Prediction, 'prediction')
         self._imagination = self.publish(Prediction, 'imagination')
         self.subscribe(State, 'state', self._on_state)
         self.subscribe(Plan, 'plan', self._on_plan)
+        if self.agent.world_model.model.config.perception.token_names:
+            self.subscribe(Configuration, 'configuration', self._on_configuration, LATCHED, always=True)
         for index, stream in enumerate(self.contract.actions):
             self.subscribe(message_class(stream.type, stream.topic), stream.topic, partial(self._on_command, index))
         self.serve(Rollout, 'rollout', self._on_rollout)
@@ -61,6 +63,7 @@ class WorldModelNode(OrganNode):
 
         def found(version) -> None:
             self._version = version
+        self.get_logger().info(f'the dynamics adapt from a surprise of {self.params.adapt_trigger:g} on')
         self._adapting = AdaptingThread(adaptation, found, lambda line: self.health.count('adaptation', line))
 
     def check(self) -> None:
@@ -87,6 +90,9 @@ class WorldModelNode(OrganNode):
     def _on_command(self, index: int, message) -> None:
         self._applied[index] = to_array(self.contract.actions[index], message)
 
+    def _on_configuration(self, message: Configuration) -> None:
+        self.agent.world_model.modulate(configured_modulation(message))
+
     def _on_state(self, message: State) -> None:
         state = encoded_state(message, self.agent.model_id, self.agent.device)
         stamp = stamp_ns(message.header.stamp)
@@ -94,8 +100,9 @@ class WorldModelNode(OrganNode):
         while len(self._states) > REMEMBERED_STATES:
             self._states.popitem(last=False)
         surprise = self._surprise(stamp, state)
+        self.agent.world_model.glimpse(state.levels[0])
         imagination = self.agent.world_model.imagine(0, state.levels[0], np.concatenate(self._applied)[None])
-        self._foreseen = (stamp, imagination.states[0])
+        self._foreseen = (stamp, imagination.states[0], self.agent.world_model.recalled()[0])
         self._prediction.publish(prediction_message(
             imagination, message.header, self.agent.model_id, 0, self.agent.world_model.step_period_s(0), surprise))
         self.health.figures['surprise'] = f'{surprise:.2f}'
@@ -110,7 +117,8 @@ class WorldModelNode(OrganNode):
         if self._adapting is not None:
             action = self.agent.world_model.scale_actions(np.concatenate(self._applied))
             self._adapting.see(before, action, state.levels[0])
-        return self.agent.world_model.surprise(before, np.concatenate(self._applied), state.levels[0])
+        return self.agent.world_model.surprise(before, np.concatenate(self._applied), state.levels[0],
+                                               self._foreseen[2])
 
     def _on_plan(self, message: Plan) -> None:
         state = self._states.get(stamp_ns(message.state_stamp))

@@ -24,7 +24,7 @@ def arguments(folder, *more: str) -> list[str]:
 
 def test_writes_a_checkpoint_whose_world_model_is_the_old_one(folder, capsys, monkeypatch):
     from jepa_ros.training import dagger
-    small = {'problems': 8, 'updates': 2, 'critic_updates': 2, 'ticks': 4, 'batch': 8}
+    small = {'problems': 8, 'updates': 2, 'critic_updates': 2, 'ticks': 4, 'batch': 8, 'lived_updates': 2}
     monkeypatch.setattr(dagger.DaggerSettings.__init__, '__defaults__', tuple(
         small.get(name, default) for name, default in zip(dagger.DaggerSettings.__dataclass_fields__,
                                                           dagger.DaggerSettings.__init__.__defaults__)))

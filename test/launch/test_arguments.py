@@ -13,8 +13,8 @@ def shown(name: str) -> dict:
     return {argument.name: argument for argument in description.get_launch_arguments()}
 
 
-@pytest.mark.parametrize(('name', 'own'), [('bringup', set()), ('sim', {'world'}), ('record', {
-    'output', 'episodes', 'driver', 'joy_topic', 'split_mb', 'split_s', 'compress_images', 'recorder'}),
+@pytest.mark.parametrize(('name', 'own'), [('bringup', {'learn'}), ('sim', {'learn', 'world'}), ('record', {
+    'learn', 'output', 'episodes', 'driver', 'joy_topic', 'split_mb', 'split_s', 'compress_images', 'recorder'}),
     ('replay', {'bag', 'rate', 'start', 'duration', 'loop', 'paused', 'topics', 'with_commands'})])
 def test_each_launch_file_has_the_common_arguments_and_its_own(name, own):
     assert set(shown(name)) == COMMON | own
@@ -23,6 +23,11 @@ def test_each_launch_file_has_the_common_arguments_and_its_own(name, own):
 @pytest.mark.parametrize('name', ['bringup', 'sim', 'record', 'replay'])
 def test_every_argument_has_a_description(name):
     assert [a.name for a in shown(name).values() if len(a.description) < 20] == []
+
+
+@pytest.mark.parametrize('name', ['bringup', 'sim', 'record'])
+def test_nothing_learns_unless_it_is_asked_for(name):
+    assert shown(name)['learn'].default_value[0].text == 'false'
 
 
 def test_the_simulation_runs_in_simulated_time():

@@ -59,6 +59,15 @@ def test_gate_and_six_organs_become_active(start, composition):
 
 
 @needs_model
+@pytest.mark.parametrize('composition', ['true', 'false'])
+def test_one_argument_lets_all_learn_that_can(start, composition):
+    agent = start('sim', composition=composition, learn='true')
+    agent.wait_for(r'\[cost\]: the critic learns')
+    agent.wait_for(r'\[world_model\]: the dynamics adapt')
+    assert agent.stop() == 0, agent.text
+
+
+@needs_model
 def test_a_killed_organ_comes_back_and_becomes_active_by_itself(start):
     agent = start('sim', composition='false')
     for name in ORGANS:

@@ -62,8 +62,20 @@ class Bench:
         self.wait(lambda: all(c.settings.goal_state is not None and torch.equal(c.settings.goal_state, goal)
                               for c in settings))
 
-    def see(self, s: torch.Tensor | None = None) -> None:
-        state = self.encoded if s is None else EncodedState((s, *self.encoded.levels[1:]), {})
+    def ask(self, version: int, readouts: dict[str, float]) -> None:
+        configuration = Configuration(version=version, active=True, task='reach', budget_ms=50.0)
+        fill_goal(configuration, Goal(readouts=readouts))
+        self._configure(configuration, lambda settings: settings.goal_readouts is not None)
+
+    def rest(self, version: int) -> None:
+        self._configure(Configuration(version=version, active=False), lambda settings: settings.goal_readouts is None)
+
+    def _configure(self, configuration: Configuration, taken) -> None:
+        self.configurations.publish(configuration)
+        self.wait(lambda: all(taken(n.agent.cost.settings) for n in self.nodes if isinstance(n, CostNode)))
+
+    def see(self, s: torch.Tensor | None = None, readouts: dict[str, float] | None = None) -> None:
+        state = self.encoded if s is None else EncodedState((s, *self.encoded.levels[1:]), readouts or {})
         self.now += TICK
         self.states.publish(state_message(state, self.agent.model_id, Header(stamp=time_message(self.now))))
         for _ in range(3):
@@ -118,6 +130,20 @@ def test_what_the_critic_learns_while_driving_reaches_the_actor_and_its_plans(be
     assert both.heard['plan'][-1].policy_version == both.heard['plan'][-1].world_model_version == 0
     both.wait(lambda: cost.health.figures.get('learned', '').startswith('critic '))
     assert 'R²' in cost.health.figures['critic']
+
+
+def test_goals_in_readouts_teach_the_critic_too_once_they_are_reached(bench):
+    one = bench((CostNode, {'learn': True, 'learn_every_s': 0.2, 'learn_rate': 1e-3}))
+    torch.manual_seed(0)
+    dim, there = one.encoded.levels[0].shape[0], {'x_m': 0.5, 'y_m': -0.5}
+    for episode in range(4):
+        goal, start = torch.randn(dim), torch.randn(dim)
+        one.ask(2 * episode + 1, {'x_m': 0.5 + 0.01 * episode})
+        for step in range(25):
+            one.see(goal + 0.9 ** step * (start - goal), there if step == 24 else {'x_m': -1.0, 'y_m': 0.0})
+        one.rest(2 * episode + 2)
+    one.wait(lambda: one.heard[TOPIC])
+    assert one.heard[TOPIC][0].organ == 'critic' and one.nodes[0].agent.versions['critic'] >= 1
 
 
 def test_nothing_is_learned_unless_it_is_asked_for(bench):

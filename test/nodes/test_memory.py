@@ -134,6 +134,20 @@ def test_states_are_recalled_between_two_times_and_by_a_sentence(life):
     assert tensor_array(found.states, 'states') == pytest.approx(s(2)[None]) and np.isnan(found.energies[0])
 
 
+def test_entities_are_known_with_the_time_since_which_they_are_so(life):
+    it = life()
+    assert it.ask(kind=ASK.ENTITIES).labels == []
+    for t, door in ((1, 0.5), (2, 0.5), (3, 0.9)):
+        state = EncodedState((torch.from_numpy(s(t)),), {'x_m': float(t), 'door_y_m': door})
+        it.say('state', state_message(state, it.memory.agent.model_id, Header(stamp=time_message(t * S))))
+    it.wait(lambda: len(it.held.known()) and it.held.known().seen_ns.max() == 3 * S)
+    known = it.ask(kind=ASK.ENTITIES)
+    assert known.success and known.labels == ['x_m', 'door_y_m'] and [t.sec for t in known.stamps] == [3, 3]
+    assert tensor_array(known.states, 'states')[:, 0] == pytest.approx([3.0, 0.9])
+    assert it.ask(kind=ASK.ENTITIES, label='door_y_m').labels == ['door_y_m'] and known.distances.tolist() == [0.0, 0.0]
+    assert "nothing is called 'wall'; entities: x_m, door_y_m" in it.ask(kind=ASK.ENTITIES, label='wall').message
+
+
 @pytest.mark.parametrize('fields, words', [
     ({'kind': ASK.BY_LABEL, 'label': 'red door'}, "nothing is labelled 'red door'; labels: none yet"),
     ({'kind': ASK.LABEL, 'label': '  ', 'state': tensor_message(s(1))}, 'a label needs at least one word'),

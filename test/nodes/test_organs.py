@@ -182,6 +182,15 @@ def test_a_goal_image_of_what_is_seen_is_reached(client):
     assert result.error_code == CODES.NONE and result.energy < 1.0
 
 
+def test_a_place_that_was_given_a_name_is_a_goal_in_words(client):
+    pytest.importorskip('wordllama', reason="the text encoder is missing: pip install 'jepa_ros[language]'")
+    request = QueryMemory.Request
+    client.wait(lambda: client.call(QueryMemory, 'query_memory', kind=request.LABEL, label='the red door').success,
+                'something to name')
+    result = client.pursue(kind=PursueGoal.Goal.SENTENCE, sentence='go to the red door')
+    assert (result.error_code, result.message[:7]) == (CODES.NONE, 'reached')
+
+
 @pytest.mark.parametrize('fields, code, word', [
     ({'kind': 1, 'names': ['x_m'], 'values': [0.0], 'task': 'raech'}, CODES.UNKNOWN_TASK, 'did you mean reach'),
     ({'kind': 1, 'names': ['z_m'], 'values': [0.0]}, CODES.BAD_GOAL, "'z_m'"),

@@ -83,6 +83,24 @@ def test_the_robot_moves_as_commanded_and_stops_by_itself(robot):
     assert max(moving) > 0.45
 
 
+def test_actuators_can_be_made_to_do_something_else_while_it_runs(robot):
+    client = robot.node.create_client(SetParameters, 'sim/set_parameters')
+    robot.wait(client.service_is_ready, 'the parameters')
+
+    def gain(value: float):
+        given = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+        asked = client.call_async(SetParameters.Request(parameters=[Parameter(name='command_gain', value=given)]))
+        robot.wait(asked.done, 'an answer')
+        return asked.result().results[0]
+    assert gain(-0.5).successful and not gain(9.0).successful
+    try:
+        robot.reset(start_x_m=-0.5, start_y_m=0.0)
+        robot.drive(0.6, 0.0, lambda: robot.odometry[-1].twist.twist.linear.x < -0.27)
+        assert robot.odometry[-1].twist.twist.linear.x == pytest.approx(-0.3, abs=0.03)
+    finally:
+        assert gain(1.0).successful
+
+
 def test_a_wall_stops_the_robot_and_counts_one_collision(robot):
     robot.reset(start_x_m=-1.2, start_y_m=0.5)
     robot.wait(lambda: robot.collisions and robot.collisions[-1].data == 0, 'the count of 0')

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from jepa_ros.errors import TrainingError
-from jepa_ros.training.adaptation import Adaptation, AdaptationSettings, install, MAP, tensors_of
+from jepa_ros.training.adaptation import Adaptation, AdaptationSettings, install, MAP, tensors_of, Version
 
 TURNED = torch.tensor([[0.5, 0.0], [0.0, -1.0]])    # one wheel turns half as far, the other one backwards
 SETTINGS = AdaptationSettings(tune_steps=0)
@@ -107,3 +107,50 @@ def test_tensors_of_another_model_are_refused_in_one_line(name, value):
     with pytest.raises(TrainingError, match=f'{name} of shape'):
         install(made, {name: value})
     assert torch.equal(made.levels[0].action_map, torch.eye(2, 3))
+
+
+def push(adaptation: Adaptation, robot: Robot, axis: int, steps: int) -> list:
+    """Drive one way only in a world that is reversed, as along a wall: it tells nothing about the other way."""
+    found = []
+    for _ in range(steps):
+        action = torch.zeros(2)
+        action[axis] = 0.6 + 0.2 * float(torch.rand(1, generator=robot.generator))
+        after = robot.s - 0.1 * action + 1e-3 * torch.randn(2, generator=robot.generator)
+        adaptation.see(robot.s, action, after)
+        robot.s = after
+        version = adaptation.step()
+        found += [] if version is None else [version]
+    return found
+
+
+def test_versions_that_each_know_one_way_do_not_take_turns_for_ever():
+    adaptation, robot = Adaptation(model(), SETTINGS), Robot()
+    robot.drive(adaptation, 30)
+    versions = [v for turn in range(12) for v in push(adaptation, robot, turn % 2, 30)]
+    assert torch.allclose(adaptation.active.tensors[MAP], torch.tensor([[-1.0, 0, 0], [0, -1.0, 0]]), atol=0.1)
+    assert len(versions) <= 4
+    assert push(adaptation, robot, 0, 30) == push(adaptation, robot, 1, 30) == []
+
+
+def knowing(*gains: float) -> Adaptation:
+    """One that has found these worlds before, the last of which is in force."""
+    adaptation = Adaptation(model(), SETTINGS)
+    for gain in gains:
+        adaptation._made += 1
+        tensors = adaptation.versions[0].tensors | {MAP: gain * torch.eye(2, 3)}
+        adaptation.versions.append(Version(adaptation._made, tensors, 'known'))
+        adaptation.force(adaptation.versions[-1])
+    return adaptation
+
+
+def test_a_version_that_was_fitted_to_few_steps_is_fitted_again_when_there_are_more():
+    adaptation = knowing(-0.93)         # near enough to surprise nobody
+    adaptation._again = 2 * SETTINGS.least
+    assert Robot().drive(adaptation, adaptation._again - 1, -torch.eye(2)) == []
+    again, = Robot(1).drive(adaptation, 60, -torch.eye(2))
+    assert torch.allclose(again.tensors[MAP], -torch.eye(2, 3), atol=0.02)
+
+
+def test_a_burst_of_surprise_that_a_known_version_explains_a_little_better_is_no_change():
+    assert Robot().drive(knowing(-0.8, -1.0), 20, -0.885 * torch.eye(2)) == []
+    assert [v.number for v in Robot().drive(knowing(-0.8, -1.0), 20, -0.8 * torch.eye(2))] == [1]
