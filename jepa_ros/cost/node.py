@@ -22,7 +22,7 @@ from ..runtime.model_update import apply, pack, TOPIC
 from ..runtime.organ_node import OrganNode
 from ..runtime.parameters import Param
 from ..runtime.process import run
-from ..runtime.qos import LATCHED
+from ..runtime.qos import EVENTS, LATCHED
 
 REMEMBERED_STATES = 20  # two seconds at 10 Hz: longer than any plan takes
 
@@ -58,7 +58,7 @@ class CostNode(OrganNode):
         from .learning_thread import LearningThread
         learner = CriticLearner(self.agent.networks.critic, LearnerSettings(rate=self.params.learn_rate))
         self._round = None          # (round, weights) that are not yet in force
-        self._updates = self.publish(ModelUpdate, TOPIC, LATCHED)
+        self._updates = self.publish(ModelUpdate, TOPIC, EVENTS)
         self._experience = Experience(self.contract.control_period_s, self.agent.card.goal_tolerance)
 
         def learned(done) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticStatus
 import rclpy
+from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 
@@ -19,7 +20,7 @@ from ..errors import CheckpointError, ConfigError
 from ..msg import ModelUpdate
 from ..robot.learned import LEARNED, learned_versions
 from .model_update import FIXED, pack, PARTIAL, TOPIC
-from .qos import HEARTBEATS, LATCHED
+from .qos import EVENTS, HEARTBEATS
 from .ros import init
 from .spinner import Spinner
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ..agent import Agent
 
 DISCOVERY_S = 5.0       # how long to look for the agent
+ANNOUNCED_S = 3.5       # within which every process of the network has said that it is there (DDS: every 3 s)
+ACKNOWLEDGED_S = 5.0    # wall seconds that others who listen have to get it
 ANSWER_S = 10.0         # how long its nodes have to take an update; a plan that runs ends first
 POLL_S = 0.02
 REFUSED = f'dropped {TOPIC}: '      # of the figures in a heartbeat, see `ManagedNode.drop`
@@ -112,8 +115,9 @@ class _Publisher:
         self._said: dict[str, dict[str, str]] = {}      # node -> figures of its newest heartbeat
         self._users = users(organ)
         node.create_subscription(DiagnosticStatus, 'heartbeat', self._on_heartbeat, HEARTBEATS)
-        self._publisher = node.create_publisher(ModelUpdate, TOPIC, LATCHED)
+        self._publisher = node.create_publisher(ModelUpdate, TOPIC, EVENTS)
         self._actor = AsyncParameterClient(node, 'actor')
+        self._began_s = time.monotonic()
 
     def run(self, folder: Path, model: str) -> Sent:
         """Find the agent, send it the organ of the checkpoint, and wait for what its nodes say."""
@@ -126,9 +130,11 @@ class _Publisher:
             message = pack(agent, self._organ, tensors, note, version)
             message.header.stamp = self._now(spinner, asked['use_sim_time'])
             before = {name: self._refusals(name) for name in self._users}
+            self._wait(self._matched, ANNOUNCED_S + DISCOVERY_S)
             spinner.call(lambda: self._publisher.publish(message))
             self._wait(lambda: all(self._version(name) >= message.version or self._refusals(name) != before[name]
                                    for name in self._users), ANSWER_S)
+            self._publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))    # a recorder's answer is this alone
         taken = tuple(name for name in self._users if self._version(name) >= message.version)
         refused = {name: self._line(name, before[name]) for name in self._users if name not in taken}
         return Sent(self._organ, int(message.version), note, taken, refused)
@@ -169,6 +175,12 @@ class _Publisher:
             spinner.call(lambda: self._node.set_parameters([Parameter('use_sim_time', value=True)]))
             self._wait(lambda: self._node.get_clock().now().nanoseconds > 0, DISCOVERY_S)
         return self._node.get_clock().now().to_msg()
+
+    def _matched(self) -> bool:
+        """Whether all who listen are known, and connected: a recorder that is found later would miss the update."""
+        if time.monotonic() - self._began_s < ANNOUNCED_S:
+            return False
+        return self._publisher.get_subscription_count() >= self._node.count_subscribers(TOPIC) >= len(self._users)
 
     # ---- what the nodes say
     def _on_heartbeat(self, message: DiagnosticStatus) -> None:

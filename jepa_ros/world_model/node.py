@@ -20,7 +20,7 @@ from ..runtime.model_update import apply, pack, TOPIC
 from ..runtime.organ_node import OrganNode
 from ..runtime.parameters import Param
 from ..runtime.process import run
-from ..runtime.qos import LATCHED
+from ..runtime.qos import EVENTS, LATCHED
 
 REMEMBERED_STATES = 20    # two seconds at 10 Hz: longer than any plan takes
 MAX_GAP_PERIODS = 1.5     # states further apart are not one step: no surprise can be told
@@ -59,7 +59,7 @@ class WorldModelNode(OrganNode):
         from ..training.adapting_thread import AdaptingThread
         adaptation = Adaptation(self.agent.networks.world_model,
                                 AdaptationSettings(trigger=self.params.adapt_trigger))
-        self._updates = self.publish(ModelUpdate, TOPIC, LATCHED)
+        self._updates = self.publish(ModelUpdate, TOPIC, EVENTS)
 
         def found(version) -> None:
             self._version = version

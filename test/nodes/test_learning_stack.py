@@ -112,6 +112,9 @@ def run(request, new_client, tmp_path_factory) -> Run:
 
 def drive(person: Drive, policy: Path) -> Sent:
     client = person.client
+    client.wait(lambda: all(any(reader.node_name == 'recorder' for reader in
+                                client.node.get_subscriptions_info_by_topic(topic)) for topic in TOPICS.split(',')),
+                'the recorder', 60.0)
     client.wait(lambda: client.heard('state'), 'the first state')
     while not person.learned('critic'):
         assert client.result(person.go(CENTRE, NEAR), 30.0).error_code in EITHER
