@@ -57,20 +57,15 @@ class Actor:
         self._settings: tuple[CostSettings, str, float] | None = None
         self.goal_warning = ''      # what is odd about the goal; empty when nothing
         self._familiar = Familiar(cost, world_model.seen)
+        self._impasse = Impasse()
         self.reset()
 
     def reset(self) -> None:
         """Forget the warm start and start the random sequence again: same seed, same plans."""
-        self._forget()
         self._generator = torch.Generator(self._world.device).manual_seed(self._seed)
-        self._impasse = Impasse()
-        self._arrived = False       # has been at the goal since it was set
         self._past = Past(self._world)
         self._familiar.reset()
-        self._way_out: Tensor | None = None     # (n, A) in −1…1, what is left of a way out of an impasse
-        for watcher in (self._arbiter, self._explorer):
-            if watcher is not None:
-                watcher.reset()
+        self._begin()
 
     @property
     def heeds_surprise(self) -> bool:
@@ -81,6 +76,15 @@ class Actor:
         """The surprise of the newest percept, over its mean in training; NaN: unknown. Any thread may say it."""
         if self._arbiter is not None:
             self._arbiter.surprise = surprise
+
+    def _begin(self) -> None:
+        """Nothing is known yet of the way to the goal."""
+        self._forget()
+        self._way_out: Tensor | None = None     # (n, A) in −1…1, what is left of a way out of an impasse
+        self._arrived = False       # has been at the goal since it was set
+        for watcher in (self._impasse, self._arbiter, self._explorer):
+            if watcher is not None:
+                watcher.reset()
 
     def _forget(self) -> None:
         # Of the tick before. Both know what they were made for: a new configuration may come while a plan is under way.
@@ -106,13 +110,7 @@ class Actor:
                               '(image or bag)')
         self.goal_warning = goal_warning(self._world, goal)
         self._settings = (settings, mode, budget_ms)
-        self._forget()
-        self._way_out = None
-        self._arrived = False
-        self._impasse.reset()
-        for watcher in (self._arbiter, self._explorer):
-            if watcher is not None:
-                watcher.reset()
+        self._begin()
 
     @torch.inference_mode()
     def calibrate(self, state: EncodedState) -> None:
@@ -171,9 +169,7 @@ class Actor:
             if self._hierarchies[0].violation(s, settings, chunk, memory, self._generator) > 0:
                 return self._arbiter.object('Mode-1 breaks a guardrail'), None
             end = self._rollout(settings, memory)(s[None], chunk[None])[0, -1]
-            given = (settings.goal_state, settings.task) if getattr(self._arbiter.energy, 'tokens', 0) else \
-                (settings.goal_state,)      # a critic that knows tasks
-            now, ahead = (float(self._arbiter.energy(each, *given)) for each in (s, end))
+            now, ahead = (float(self._arbiter.energy(each, settings.goal_state, settings.task)) for each in (s, end))
         there = self._there(s, settings)
         return self._arbiter.choose(Evidence(uncertainty, self._arbiter.surprise, now, ahead, there)), chunk
 

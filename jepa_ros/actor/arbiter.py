@@ -41,8 +41,9 @@ class Choice:
 class Arbiter:
     """Chooses tick by tick; `threshold` is the uncertainty up to which Mode-1 may act."""
 
-    def __init__(self, threshold: float, period_s: float = 0.1, energy: Callable[[Tensor, Tensor], Tensor] = squared):
-        """energy: (s, goal) -> (...), what counts as nearer: the critic's, who sees round corners, or distance."""
+    def __init__(self, threshold: float, period_s: float = 0.1,
+                 energy: Callable[[Tensor, Tensor, Tensor | None], Tensor] = lambda s, goal, task: squared(s, goal)):
+        """energy: (s, goal, task) -> (...), what counts as nearer: that of the critic, who sees far, or distance."""
         self.threshold, self.energy = threshold, energy
         self._keeps, self._patience = round(KEEPS_S / period_s), round(PATIENCE_S / period_s)
         self.surprise = math.nan        # of the newest percept; whoever knows it says so

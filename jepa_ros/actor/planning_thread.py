@@ -5,12 +5,12 @@ No ROS here. What goes wrong in a plan ends in a Mode-1 action, and what was giv
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-import threading
 import time
 
 import numpy as np
 
 from ..errors import ConfigError
+from ..worker import Worker
 
 REACTIVE = 'reactive'
 
@@ -40,7 +40,7 @@ class Job:
     since_s: float = field(default_factory=time.perf_counter)      # when it was there to be planned for
 
 
-class PlanningThread:
+class PlanningThread(Worker):
     """Runs `actor.act` on the newest job. `deliver(settings, job, decision)` is called in this thread."""
 
     def __init__(self, actor, deliver: Callable[[Settings, Job, object], None], fail: Callable[[str], None],
@@ -53,14 +53,11 @@ class PlanningThread:
         self._weights = weights or nullcontext()
         self._deliver = deliver
         self._fail = fail
-        self._news = threading.Condition()
         self._settings: Settings | None = None
         self._applied: Settings | None = None
         self._job: Job | None = None
-        self._ending = False
         self._busy_since: float | None = None
-        self._thread = threading.Thread(target=self._run, name='planner', daemon=True)
-        self._thread.start()
+        super().__init__('planner')
 
     def configure(self, settings: Settings | None) -> None:
         """Take effect with the next job; None forgets the goal and drops the waiting job."""
@@ -78,13 +75,6 @@ class PlanningThread:
         """Wall seconds the current plan has taken; 0 when idle."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
-
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """End the thread after the current plan."""
-        with self._news:
-            self._ending = True
-            self._news.notify()
-        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while True:

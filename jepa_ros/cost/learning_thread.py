@@ -3,40 +3,28 @@
 Low priority where the system knows one per thread (Linux), and as long a rest after each update as the update took.
 """
 from collections.abc import Callable
-import os
-import threading
 import time
 
 from jepa_ros.cost.critic_learner import CriticLearner, Round, Trajectory
+from jepa_ros.worker import give_way, Worker
 
-NICE = 10           # of 19: others first
 LEAST_REST_S = 1e-3
 
 
-class LearningThread:
+class LearningThread(Worker):
     """A round every `every_s`; `learned(round)` and `failed(line)` are called in this thread."""
 
     def __init__(self, learner: CriticLearner, every_s: float, learned: Callable[[Round], None],
                  failed: Callable[[str], None]):
         self._learner, self._every_s, self._learned, self._failed = learner, every_s, learned, failed
-        self._news = threading.Condition()
         self._waiting: list[Trajectory] = []
-        self._ending = False
         self._began_s = 0.0
-        self._thread = threading.Thread(target=self._run, name='critic', daemon=True)
-        self._thread.start()
+        super().__init__('critic')
 
     def add(self, trajectory: Trajectory) -> None:
         """Take in an episode; it is learned from in the next round."""
         with self._news:
             self._waiting.append(trajectory)
-
-    def stop(self, timeout_s: float = 2.0) -> None:
-        """End the thread after the update that runs."""
-        with self._news:
-            self._ending = True
-            self._news.notify()
-        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         give_way()
@@ -63,11 +51,3 @@ class LearningThread:
     def _ends_within(self, seconds: float) -> bool:
         with self._news:
             return self._news.wait_for(lambda: self._ending, seconds)
-
-
-def give_way() -> None:
-    """Let all other threads go before the one that calls, where the system knows a priority per thread."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-    except (AttributeError, OSError):
-        pass    # another system: only the rests remain

@@ -3,7 +3,7 @@
 Who learns (the critic in cost/node.py, the adaptation of the world model, a policy) does, in the executor's thread:
 
     message = pack(agent, 'critic', tensors, note='validation error 0.12 -> 0.10')    # the next version number
-    if apply(agent, message): publisher.publish(message)    # topic `model_update`, profile LATCHED
+    if apply(agent, message): publisher.publish(message)    # topic `model_update`, profile EVENTS
 
 and to take the last one back: `message = roll_back(agent, 'critic')`, then the same two lines. History only grows: what
 was before comes back under a new number, so a bag tells which weights acted when (fields of Action and Plan).
@@ -12,9 +12,10 @@ was before comes back under a new number, so a bag tells which weights acted whe
 may hold some of its tensors, but always all that updates of it ever changed: one that was missed on the way then does
 no harm. What learns works on a copy of its own and never touches `agent.networks`.
 
-Who uses them puts an `Inbox` behind a subscription of that topic with profile EVENTS (each publisher's newest comes to
-late joiners) and calls `work` a few times a second; `OrganNode` does both. `apply` copies under `agent.weights_lock`,
-which the planner's thread holds while it plans. Organs of one process share the weights: applying twice is harmless.
+Who uses them puts an `Inbox` behind a subscription of that topic with the same profile (each publisher's newest come
+to late joiners) and calls `work` a few times a second; `OrganNode` does both. `apply` copies under
+`agent.weights_lock`, which the planner's thread holds while it plans. Organs of one process share the weights: applying
+twice is harmless.
 """
 from collections.abc import Mapping
 import hashlib

@@ -1,25 +1,21 @@
 """Adaptation in a thread of its own, so that neither percepts nor plans wait for a fit. No ROS here."""
 from collections.abc import Callable
-import threading
 
 from torch import Tensor
 
-from jepa_ros.cost.learning_thread import give_way
 from jepa_ros.training.adaptation import Adaptation, Version
+from jepa_ros.worker import give_way, Worker
 
 MOST_WAITING = 100      # transitions that wait while a fit runs: ten seconds at 10 Hz
 
 
-class AdaptingThread:
+class AdaptingThread(Worker):
     """Feeds transitions to an `Adaptation`; `found(version)` and `failed(line)` are called in this thread."""
 
     def __init__(self, adaptation: Adaptation, found: Callable[[Version], None], failed: Callable[[str], None]):
         self.adaptation, self._found, self._failed = adaptation, found, failed
-        self._news = threading.Condition()
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
-        self._ending = False
-        self._thread = threading.Thread(target=self._run, name='adaptation', daemon=True)
-        self._thread.start()
+        super().__init__('adaptation')
 
     def see(self, before: Tensor, action: Tensor, after: Tensor) -> None:
         """Hand over a transition, see `Adaptation.see`; the oldest ones go where too many wait."""
@@ -28,11 +24,8 @@ class AdaptingThread:
             self._news.notify()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End the thread after the fit that runs."""
-        with self._news:
-            self._ending = True
-            self._news.notify()
-        self._thread.join(timeout_s)
+        """End the thread after the fit that runs, which may take seconds."""
+        super().stop(timeout_s)
 
     def _run(self) -> None:
         give_way()
