@@ -18,6 +18,7 @@ from jepa_ros.actor.pace import ladder, Pace, Tick
 from jepa_ros.actor.past import Past
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
+from jepa_ros.actor.proposals import proposed
 from jepa_ros.actor.reflex import Reflex
 from jepa_ros.actor.unfamiliar import goal_warning
 from jepa_ros.cost.cost import Cost, CostSettings, Goal, Region
@@ -201,8 +202,10 @@ class Actor:
         if plan.ages[-1] == 0 and not self._there(s, settings) and self._impasse.stuck(
                 float(plan.searches[-1].energy[0])):
             steps = self._rungs[0].configs[0].horizon * self._impasse.leave()
+            promises = None if self._explorer is None or settings.goal_state is None else \
+                self._explorer.promises(settings.goal_state)
             self._way_out = way_out(s, self._rollout(settings, None), len(self._world.action_names), steps,
-                                    self._generator)
+                                    self._generator, promises)
             return self._leave(s, settings, memory, tick)
         decision = self._decision(rung, plan, tick)
         self.pace.ended((time.perf_counter() - deadline) * 1e3)
@@ -246,9 +249,8 @@ class Actor:
     def _plan(self, rung: int, levels: list[Tensor], settings: CostSettings, previous_action: np.ndarray | None,
               memory: Memory | None, deadline: float) -> HierarchyPlan:
         configs = self._rungs[rung].configs
-        proposals = None
-        if self._policy is not None and settings.goal_state is not None and self._policy.chunk >= configs[0].horizon:
-            proposals = self._policy(levels[0], settings.goal_state, settings.task)[None, None, :configs[0].horizon]
+        proposals = () if self._policy is None or settings.goal_state is None else proposed(
+            self._policy, self._world.model, configs, levels, settings.goal_state, settings.task)
         previous = None if previous_action is None else self._world.scale_actions(previous_action)
         warm = None if self._warm is None or self._warm[0] is not settings else tuple(
             of_length(actions, config.horizon) for actions, config in zip(self._warm[1], configs))

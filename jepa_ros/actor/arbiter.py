@@ -53,6 +53,7 @@ class Arbiter:
         """A new goal: nothing is known against Mode-1."""
         self._reactive, self._calm = True, 0
         self._least, self._since = math.inf, 0      # energy, and ticks since it was new
+        self._below = math.inf      # energy that Mode-2 must come below before Mode-1 tries again
         self.surprise = math.nan
 
     def choose(self, evidence: Evidence) -> Choice:
@@ -65,6 +66,8 @@ class Arbiter:
         self._calm += 1
         if self._calm <= self._keeps:
             return Choice(False, f'Mode-2: {self._calm} of {self._keeps} ticks without doubt')
+        if not (evidence.now < self._below or evidence.there):
+            return Choice(False, f'Mode-2: not yet nearer than Mode-1 came ({evidence.now:.3g} of {self._below:.3g})')
         self._reactive = True
         return Choice(True, 'Mode-1: sure again')
 
@@ -85,4 +88,7 @@ class Arbiter:
             self._least, self._since = evidence.now, 0
         elif self._reactive:
             self._since += 1
-        return f'no progress for {self._since} ticks' if self._since > self._patience else ''
+        if self._since <= self._patience:
+            return ''
+        self._below = PROGRESS * self._least
+        return f'no progress for {self._since} ticks'

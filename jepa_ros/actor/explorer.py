@@ -28,6 +28,11 @@ class Explorer:
         self._impasse, self._ways = Impasse(), 0
         self._way: Tensor | None = None     # (n, A) in −1…1, what is left of a way out
 
+    def promises(self, goal: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """By what the next way out is chosen, in turn: what the critic expects after it; None: how far it leads."""
+        self._ways += 1
+        return (lambda end: -self._energy(end, goal)) if self._ways % 2 else None
+
     def lead(self, s: Tensor, goal: Tensor, there: bool, generator: torch.Generator) -> Tensor | None:
         """Actions (n, A) to follow from s (D,) towards goal (D,), the first one now; None while Mode-1 gets on.
 
@@ -36,10 +41,8 @@ class Explorer:
         if there:
             self.reset()
         elif self._way is None and self._impasse.stuck(float(self._energy(s, goal))):
-            self._ways += 1
-            promises = (lambda end: -self._energy(end, goal)) if self._ways % 2 else None
             self._way = way_out(s, self._rollout, self._action_dim, self._steps * self._impasse.leave(), generator,
-                                promises)
+                                self.promises(goal))
         if self._way is None:
             return None
         ahead, left = self._way, self._way[1:]

@@ -27,11 +27,15 @@ class Reflex:
 
     def __call__(self, s: Tensor, goal: Tensor, task: Tensor | None = None) -> Tensor:
         """s (..., D), goal (..., D), task (..., Z) -> (..., chunk, A) in −1…1."""
-        wanted, inverse = self._policy(s, goal, task), self._inverted()
+        wanted, inverse = self.wanted(s, goal, task), self._inverted()
         if inverse is None:
             return wanted
         back, offset = inverse
         return ((wanted - offset) @ back.T).clamp(-1, 1)
+
+    def wanted(self, s: Tensor, goal: Tensor, task: Tensor | None = None) -> Tensor:
+        """The same as actions of training, whatever they do now."""
+        return self._policy(s, goal, task)
 
     def uncertainty(self, s: Tensor, goal: Tensor, task: Tensor | None = None) -> Tensor:
         """As the policy's: how probable it is that Mode-1 alone does not reach the goal."""

@@ -111,7 +111,7 @@ class Practice:
             settings = type(settings)(settings.weights, goal_levels=self.model.still(goals))
             own = policy(some, goals)
             with torch.autocast(some.device.type, torch.bfloat16):      # a label needs not be exact
-                plan = self.hierarchy.plan(self.model.still(some), settings, proposals=own[:, None],
+                plan = self.hierarchy.plan(self.model.still(some), settings, proposals=(own[:, None],),
                                            generator=generator)
             found = plan.searches[0].actions.float()
             both = torch.stack([found, own[:, :found.shape[1]]], 1)     # (B, 2, H, A)

@@ -63,6 +63,15 @@ def test_without_progress_mode_2_is_called():
     assert choices[-2].reactive and not choices[-1].reactive and 'no progress' in choices[-1].why
 
 
+def test_who_got_stuck_gets_the_wheel_back_when_mode_2_has_come_nearer():
+    arbiter = Arbiter(0.5, 0.1)
+    while arbiter.choose(SURE).reactive:
+        pass
+    waiting = [arbiter.choose(SURE) for _ in range(30)]
+    assert not any(choice.reactive for choice in waiting) and 'not yet nearer' in waiting[-1].why
+    assert arbiter.choose(but(now=0.9, ahead=0.4)).reactive
+
+
 def test_a_new_goal_forgets_the_doubts_of_the_old_one():
     arbiter = Arbiter(0.5)
     arbiter.choose(but(surprise=50.0))

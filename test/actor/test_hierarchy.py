@@ -117,7 +117,7 @@ def test_proposals_go_to_level_zero_and_are_not_lost():
     best = torch.zeros(1, 1, 4, 2)
     best[0, 0, :, 0] = torch.tensor([1.0, 1.0, 0.5, 0.0])
     best[0, 0, :, 1] = torch.tensor([-1.0, -0.5, 0.0, 0.0])
-    plan = planner.plan((torch.zeros(1, 2),) * 3, settings, proposals=best, generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, settings, proposals=(best,), generator=generator())
     assert torch.equal(plan.searches[0].actions, best[0])
 
 
