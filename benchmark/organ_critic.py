@@ -10,7 +10,6 @@ organs.py calls.
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
-from lived_drives import lived
 import numpy as np
 from organ_figures import parser, show
 import torch
@@ -20,6 +19,7 @@ from jepa_ros.agent import Agent
 from jepa_ros.cost.critic_learner import CriticLearner, LearnerSettings, Trajectory
 from jepa_ros.energy.distance import squared
 from jepa_ros.evaluation import closed_loop
+from jepa_ros.evaluation.lived_drives import lived
 from jepa_ros.sim.episodes import start_goal_pairs
 from jepa_ros.sim.worlds import make_planar_world
 

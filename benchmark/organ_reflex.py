@@ -4,7 +4,7 @@
 
 The shipped world model in `two_rooms_random_door`. Episodes of random exploration and drives of Mode-2 are made in the
 simulator; from their states Mode-1 is distilled in imagination, then it learns from what was lived through and from
-what it drives itself between the rounds (`jepa-ros distill` does the same with recorded bags, without the driving).
+what it drives itself between the rounds (`jepa-ros distill --world` does the same with recorded bags).
 Then the same starts and goals, in opposite rooms and behind unseen doors, are driven by Mode-2 (the shipped agent),
 Mode-1 alone and auto. Compute is counted in predictor steps and in milliseconds: of auto per goal, of Mode-1 per
 control tick. organs.py calls `measure`.
@@ -14,29 +14,24 @@ from dataclasses import replace
 from pathlib import Path
 import tempfile
 
-from lived_drives import lived
 import numpy as np
 from organ_figures import parser, show
 import torch
 
 from jepa_ros.agent import Agent
 from jepa_ros.evaluation import closed_loop
+from jepa_ros.evaluation.lived_drives import WorldDrives
 from jepa_ros.robot.episode import Episode
 from jepa_ros.robot.explore import Exploration
 from jepa_ros.sim.episodes import start_goal_pairs
 from jepa_ros.training.dagger import DaggerSettings, redistilled
 from jepa_ros.training.data import EpisodeSet, from_episodes
-from jepa_ros.training.lived import Lived
 
 WORLD = 'two_rooms_random_door'
 DRIVEN = closed_loop.Settings(world=WORLD, max_time_s=30.0)
 EXPLORED, STEPS = 300, 150      # episodes, steps of each
-PRACTICE = DaggerSettings(rounds=6, lived_rounds=14)
-SHOWN = 60                      # drives of Mode-2 to learn from
-PRACTISED = 60                  # drives of Mode-1 between two rounds, of which …
-PRACTISED_S = 20.0              # … each may last so long
+PRACTICE = DaggerSettings(rounds=6, lived_rounds=14, world=WORLD)
 TEST_SEED = 10_000              # of starts and goals: none of them is explored or learned from
-LEARN_SEED = 1_000_000          # of those that are
 
 
 def explored(agent: Agent, episodes: int, steps: int, seed: int) -> EpisodeSet:
@@ -59,25 +54,6 @@ def explored(agent: Agent, episodes: int, steps: int, seed: int) -> EpisodeSet:
         made.append(Episode(f'{index}', 'explored', stamps, percepts, np.array(actions, np.float32),
                             np.array(poses, np.float32)))
     return from_episodes(made, contract, {'explored': f'seed {seed}'})
-
-
-def shown(agent: Agent, drives: int, seed: int) -> list[Lived]:
-    """What Mode-2 drives."""
-    _, world = closed_loop.load(DRIVEN)
-    tasks = start_goal_pairs(world, drives, LEARN_SEED + 1000 * seed)
-    return [drive for _, drive in lived(agent, world, tasks, replace(DRIVEN, mode='planned'))]
-
-
-def driving(seed: int, say: Callable[[str], None]) -> Callable[[Agent, int], list[Lived]]:
-    """Lets Mode-1 drive alone, other starts, goals and doors in each round."""
-    _, world = closed_loop.load(DRIVEN)
-
-    def drive(agent: Agent, number: int) -> list[Lived]:
-        tasks = start_goal_pairs(world, PRACTISED, LEARN_SEED + 1000 * seed + 1 + number)
-        done = lived(agent, world, tasks, replace(DRIVEN, mode='reactive', max_time_s=PRACTISED_S))
-        say(f'Mode-1 reaches {np.mean([result.success for result, _ in done]):.2f} of its goals before round {number}')
-        return [drive for _, drive in done]
-    return drive
 
 
 class Steps:
@@ -117,12 +93,15 @@ def measure(seed: int, episodes: int = 20, practice: DaggerSettings = PRACTICE,
     teacher, _ = closed_loop.load(DRIVEN)
     data = explored(teacher, EXPLORED, STEPS, seed)
     say(f'{data.steps} steps explored')
+
+    def rounds(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
+        if not stage.startswith('Mode-') or done == total:      # of single drives the last one has the whole share
+            say(f'{stage} {done}/{total} ' + ', '.join(f'{k} {v:.3g}' for k, v in figures.items()))
+    drives = WorldDrives(WORLD, practice.drives, seed, rounds)
     with tempfile.TemporaryDirectory() as folder:
         kept = (work or Path(folder)) / f'reflex_{seed}'
-        made = redistilled(teacher, data, replace(practice, seed=seed), kept,
-                           lambda stage, done, total, figures: say(
-                               f'{stage} {done}/{total} ' + ', '.join(f'{k} {v:.3g}' for k, v in figures.items())),
-                           shown(teacher, SHOWN, seed), driving(seed, say))
+        made = redistilled(teacher, data, replace(practice, seed=seed), kept, rounds,
+                           drives.shown(teacher), drives)
         made.save(kept)     # as a user would get it
         pupil = Agent.load(kept, device='cpu')
     pupil.warm_up()

@@ -15,6 +15,9 @@ def distill(
     labels: int = typer.Option(256, min=0, max=1_000_000, help='States of a round that Mode-2 relabels.'),
     lived_rounds: int = typer.Option(8, min=0, max=10_000, help='Then, rounds of learning from what really happened in '
                                      'the episodes, for goals that they came to.'),
+    world: str = typer.Option('', '--world', help='Simulated world of the robot: Mode-2 shows how it drives there, '
+                              'and Mode-1 drives there itself between those rounds.'),
+    drives: int = typer.Option(60, min=5, max=100_000, help='Drives in that world before each round.'),
     rate: float = typer.Option(5e-4, min=1e-7, max=1.0, help='Step size of the policy (Adam).'),
     seed: int = typer.Option(0, min=0, max=2**31 - 1, help='Seed.'),
     work_dir: Path = typer.Option(None, help='Cache of the data and the state of an interrupted run, which the same '
@@ -30,46 +33,61 @@ def distill(
     a policy goes on learning: add bags of what it drove itself.
 
     Example: jepa-ros distill two_rooms --data bags/two_rooms_1 --data bags/two_rooms_2 --output models/quick
+
+    Where the robot can be simulated: jepa-ros distill two_rooms --data bags/two_rooms_1 --world two_rooms_random_door
+    --rounds 6 --lived-rounds 14 --output models/quick
     """
     import torch
 
     from jepa_ros import checkpoint
     from jepa_ros.agent import Agent
-    from jepa_ros.cli.train import _Progress, _refuse_missing
-    from jepa_ros.training.dagger import DaggerSettings, redistilled, STATE
-    from jepa_ros.training.failures import named_disk
+    from jepa_ros.cli.train import _Progress, _refuse_missing, resumable
+    from jepa_ros.training.dagger import DaggerSettings, LIVED_STATE, redistilled, STATE
     from jepa_ros.training.gather import gather
     from jepa_ros.training.trainer import choose_device
-    settings = DaggerSettings(rounds=rounds, labels=labels, lived_rounds=lived_rounds, rate=rate, seed=seed)
+    settings = DaggerSettings(rounds=rounds, labels=labels, lived_rounds=lived_rounds, world=world, drives=drives,
+                              rate=rate, seed=seed)
     _refuse_missing(data)
     checkpoint.check_writable(output)
     agent = Agent.load(model, device=choose_device(device))
+    progress = _Progress()
+    driving = _drives(agent, settings, progress) if world else None
     if threads:
         torch.set_num_threads(threads)
     folder = work_dir or Path('build/distill') / output.name
-    progress = _Progress()
-    with named_disk(folder), progress:
+    with resumable(folder), progress:
         episodes = gather(data, agent.contract, folder, progress).to(agent.device)
-        made = redistilled(agent, episodes, settings, folder, progress)
+        shown = driving.shown(agent) if driving else []
+        made = redistilled(agent, episodes, settings, folder, progress, shown, driving)
         command = ' '.join(map(shlex.quote, [
             'jepa-ros', 'distill', model, *(part for each in data for part in ('--data', each)),
-            '--rounds', str(rounds), '--labels', str(labels), '--lived-rounds', str(lived_rounds), '--rate', str(rate),
-            '--seed', str(seed),
+            *(['--world', world, '--drives', str(drives)] if world else []), '--rounds', str(rounds),
+            '--labels', str(labels), '--lived-rounds', str(lived_rounds), '--rate', str(rate), '--seed', str(seed),
             '--output', str(output)]))
         made.card = made.card.model_copy(update={'name': output.name, 'commands': [*made.card.commands, command]})
         made.save(output)
-    (folder / STATE).unlink(missing_ok=True)
-    _print(made, output)
+    for state in (STATE, LIVED_STATE):
+        (folder / state).unlink(missing_ok=True)
+    _print(made, output, world)
     if publish:
         from jepa_ros.cli.model import send
         return send(output, 'policy', '', '')
     return 0
 
 
-def _print(agent, output: Path) -> None:
+def _drives(agent, settings, progress):
+    """Mode-1's and Mode-2's drives in the world of the settings; refused where it does not simulate the robot."""
+    from jepa_ros.evaluation.closed_loop import check_drives
+    from jepa_ros.evaluation.lived_drives import WorldDrives
+    check_drives(agent.contract, agent.card.name)
+    return WorldDrives(settings.world, settings.drives, settings.seed, progress)
+
+
+def _print(agent, output: Path, world: str) -> None:
     figures = agent.card.metrics
     typer.echo(f'{output}  ({agent.model_id})')
-    typer.echo(f'Mode-1 alone solves {figures["policy_solved"]:.0%} of held-out problems in imagination')
+    what = f'reaches {{:.0%}} of its goals in {world}' if world else 'solves {:.0%} of held-out problems in imagination'
+    typer.echo(f'Mode-1 alone {what.format(figures["policy_solved"])}')
     if agent.card.policy_threshold:
         typer.echo(f'mode auto lets it act alone below an uncertainty of {agent.card.policy_threshold:.3g}: '
                    f'in {figures["policy_alone"]:.0%} of the states it comes to')

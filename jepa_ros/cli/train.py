@@ -148,11 +148,8 @@ def _refuse_missing(bags: list[str]) -> None:
 
 
 @contextmanager
-def _ends_named(work_dir: Path, config: str):
-    """One line for Ctrl-C and for what the disk refuses: the state of the run is kept, or an older one is.
-
-    What does not fit the robot is known only here: the line names the configuration.
-    """
+def resumable(work_dir: Path):
+    """One line for Ctrl-C and for what the disk refuses: the state of the run is kept, or an older one is."""
     from jepa_ros.training.failures import named_disk
     try:
         with named_disk(work_dir):
@@ -161,6 +158,14 @@ def _ends_named(work_dir: Path, config: str):
         if not work_dir.is_dir():
             raise
         raise KeyboardInterrupt(f'the same command goes on from what is in {work_dir}') from None
+
+
+@contextmanager
+def _ends_named(work_dir: Path, config: str):
+    """As `resumable`; what does not fit the robot is known only here: the line names the configuration."""
+    try:
+        with resumable(work_dir):
+            yield
     except ConfigError as error:
         raise ConfigError(f'configuration {config}: {error}') from None
 

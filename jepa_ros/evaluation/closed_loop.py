@@ -13,14 +13,16 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from jepa_ros.actor.actor import MODES, PLANNED, REACTIVE
+from jepa_ros.actor.actor import Decision, MODES, PLANNED, REACTIVE
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.agent import Agent
 from jepa_ros.cost.cost import Goal
 from jepa_ros.errors import ConfigError
 from jepa_ros.evaluation.metrics import path_length_m
 from jepa_ros.evaluation.paths import shortest_path
+from jepa_ros.perception.perception import EncodedState
 from jepa_ros.robot.adapters import to_array
+from jepa_ros.robot.contract import RobotContract
 from jepa_ros.sim.episodes import goal_image, start_goal_pairs, StartGoal
 from jepa_ros.sim.worlds import make_planar_world, PlanarWorld
 
@@ -29,6 +31,10 @@ MAX_TIME_S = 60.0           # of simulated time
 GENEROUS_BUDGET_MS = 1e4    # never reached: a slow machine changes no plan
 FLAT_HORIZON = 40           # steps one level alone needs to look through the door: 4 s
 FLAT_CORRELATION = 0.9      # a long horizon needs noise that lasts; 0.7 suits 8 steps
+
+
+# Is told the goal, each state and what was decided there; at the end, nothing is.
+Witness = Callable[[EncodedState, EncodedState, Decision | None], None]
 
 
 @dataclass(frozen=True)
@@ -84,19 +90,23 @@ def load(settings: Settings) -> tuple[Agent, PlanarWorld]:
     world = make_planar_world(settings.world)
     torch.set_num_threads(1)    # quickest for models this small, and the same sums everywhere
     agent = Agent.load(settings.model, device='cpu', tasks=settings.tasks)
-    contract = agent.contract
-    if len(contract.observations) != 1 or len(contract.action_names) != 2:
-        raise ConfigError(f'model {settings.model}: robot {contract.name} has {len(contract.observations)} '
-                          f'observations and {len(contract.action_names)} action values; the worlds have one camera '
-                          'and a base with two speeds')
+    check_drives(agent.contract, settings.model)
     if settings.planners is not None:
         if len(settings.planners) > agent.world_model.levels:
             raise ConfigError(f'model {settings.model} has {agent.world_model.levels} level(s), '
                               f'not {len(settings.planners)}')
         card = agent.card.model_copy(update={'planners': [asdict(p) for p in settings.planners]})
-        agent = Agent(agent.networks, card, contract, tasks=settings.tasks)
+        agent = Agent(agent.networks, card, agent.contract, tasks=settings.tasks)
     agent.warm_up()
     return agent, world
+
+
+def check_drives(contract: RobotContract, model: str) -> None:
+    """ConfigError for a robot that the worlds cannot simulate."""
+    if len(contract.observations) != 1 or len(contract.action_names) != 2:
+        raise ConfigError(f'model {model}: robot {contract.name} has {len(contract.observations)} '
+                          f'observations and {len(contract.action_names)} action values; the worlds have one camera '
+                          'and a base with two speeds')
 
 
 def percept(agent: Agent, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -107,7 +117,8 @@ def percept(agent: Agent, image: np.ndarray) -> dict[str, np.ndarray]:
     return {observation.key: np.asarray(to_array(observation, message))}
 
 
-def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings, index: int = 0) -> EpisodeResult:
+def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings, index: int = 0,
+          witness: Witness = lambda goal, state, decision: None) -> EpisodeResult:
     """Pursue one goal from one start."""
     world.reset(task.seed, task.values)
     shown = agent.perception.encode(percept(agent, goal_image(world, *task.goal)))
@@ -125,10 +136,12 @@ def drive(agent: Agent, world: PlanarWorld, task: StartGoal, settings: Settings,
         if agent.configurator.settings is not configured:     # the next part of a sequence, or the next subgoal
             configured = _configure(agent, settings)
         if judged or world.time_s >= settings.max_time_s - 1e-6:
+            witness(shown, state, None)
             break
         if before is not None and agent.actor.heeds_surprise:
             agent.actor.notice(agent.world_model.surprise(before.levels[0], action, state))
         before, decision = state, agent.actor.act(state, previous_action=action)
+        witness(shown, state, decision)
         action = decision.action
         if decision.mode == PLANNED and not decision.samples:
             escaping += 1

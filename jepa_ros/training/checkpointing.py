@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim import Optimizer
 
 from jepa_ros.errors import TrainingError
 
@@ -65,6 +66,22 @@ def read(path: Path, identity: Mapping[str, Any], weights: Mapping[str, Tensor])
             f'{_shown(now, differing[0])}{f" (and {more} more)" if more else ""}; delete it or choose another '
             '--work-dir')
     return tensors, rest
+
+
+def moments(optimiser: Optimizer, name: str = 'adam') -> dict[str, Tensor]:
+    """What an optimiser knows of the gradients so far, as tensors `name.parameter.moment`."""
+    state = optimiser.state_dict()['state']
+    return {f'{name}.{index}.{key}': value for index, each in state.items() for key, value in each.items()}
+
+
+def set_moments(optimiser: Optimizer, tensors: Mapping[str, Tensor], name: str = 'adam') -> None:
+    """Take over what `moments` gave, out of `tensors`, among which there may be others."""
+    state = optimiser.state_dict()
+    for full, value in tensors.items():
+        if full.startswith(f'{name}.'):
+            _, index, key = full.split('.')
+            state['state'].setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(state)
 
 
 def flat(nested: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -4,9 +4,9 @@ Rounds of practice (`practice.py`): Mode-1 drives in imagination from recorded s
 costs, Mode-2 relabels some of the states Mode-1 came to (DAgger, Ross et al. 2011), and Mode-1 learns from both, labels
 and energy. Then both learn from what was lived through (`lived.py`), where Mode-1 can drive in rounds of its own. At
 the end the uncertainty below which Mode-1 is enough is calibrated on what it never learned from (`doubt.py`). The world
-model stays as it is, bit for bit. Seeded; resumes after the last whole round of practice.
+model stays as it is, bit for bit. Seeded; resumes after the last whole round.
 """
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 import math
 from pathlib import Path
@@ -23,6 +23,8 @@ from jepa_ros.errors import ConfigError, TrainingError
 from jepa_ros.training import checkpointing, doubt
 from jepa_ros.training.data import EpisodeSet
 from jepa_ros.training.lived import Lived, LivedLearner, recorded, Replay
+from jepa_ros.training.lived_rounds import Driving, LivedRounds
+from jepa_ros.training.lived_rounds import STATE as LIVED_STATE
 from jepa_ros.training.optimise import Report
 from jepa_ros.training.practice import Practice
 from jepa_ros.training.states import encode_all
@@ -49,10 +51,14 @@ class DaggerSettings:
     critic_weight: float = 1.0  # in the cost of Mode-2 when it relabels
     lived_rounds: int = 8       # of learning from what was lived through, Mode-1 driving between them; 0: none
     lived_updates: int = 400    # of such a round
+    world: str = ''             # simulated world in which Mode-1 drives between those rounds; empty: it does not drive
+    drives: int = 60            # of such a round
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
+            if isinstance(value, str):
+                continue
             least = {'rate': 1e-9, 'hard': 0, 'critic_weight': 0, 'seed': 0, 'labels': 0, 'lived_rounds': 0}
             if not (math.isfinite(value) and value >= least.get(name, 1)):
                 raise ConfigError(f'distillation: {name} is {value!r}: it must be at least {least.get(name, 1):g}')
@@ -139,8 +145,7 @@ class Dagger:
         if self._file is None:
             return
         tensors = {f'model.{k}': v for k, v in self._modules().state_dict().items()}
-        moments = self._optimiser.state_dict()['state']
-        tensors |= {f'adam.{i}.{k}': v for i, each in moments.items() for k, v in each.items()}
+        tensors |= checkpointing.moments(self._optimiser)
         tensors |= {f'labels.{i}': column for i, column in enumerate(self._labels)}
         tensors['generator'] = self._generator.get_state()
         checkpointing.write(self._file, tensors, self._identity, {'done': self.done, 'figures': self.figures})
@@ -150,12 +155,7 @@ class Dagger:
             return
         tensors, rest = checkpointing.read(self._file, self._identity, self._modules().state_dict())
         self._modules().load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')})
-        state = self._optimiser.state_dict()
-        for name, value in tensors.items():
-            if name.startswith('adam.'):
-                _, index, key = name.split('.')
-                state['state'].setdefault(int(index), {})[key] = value
-        self._optimiser.load_state_dict(state)
+        checkpointing.set_moments(self._optimiser, tensors)
         device = self.practice.s.device
         self._labels = tuple(tensors[f'labels.{i}'].to(device) for i in range(len(self._labels)))
         self._generator.set_state(tensors['generator'])
@@ -163,10 +163,6 @@ class Dagger:
 
     def _modules(self) -> nn.ModuleDict:
         return nn.ModuleDict({'policy': self.policy, 'critic': self.critic})
-
-
-# An agent as it is now and the number of the round -> what Mode-1 drove in the world.
-Driving = Callable[[Agent, int], Sequence[Lived]]
 
 
 def redistilled(agent: Agent, data: EpisodeSet, settings: DaggerSettings, work_dir: Path | None = None,
@@ -188,8 +184,10 @@ def redistilled(agent: Agent, data: EpisodeSet, settings: DaggerSettings, work_d
     rounds = Dagger(practice, policy, critic, settings, work_dir / STATE if work_dir else None, identity)
     figures = dict(rounds.run(report))
     fresh.networks.requires_grad_(False)
-    driven = _live(fresh, Replay([*recorded(training, s), *lived]), settings, driving, report, figures)
-    found = _doubts(fresh, practice, judge, driven, settings)
+    rounds_lived = _lived(fresh, Replay(recorded(training, s), lived), settings, driving,
+                          work_dir / LIVED_STATE if work_dir else None, identity)
+    figures |= rounds_lived.run(report)
+    found = _doubts(fresh, practice, judge, rounds_lived.driven, settings)
     fresh.networks.requires_grad_(False)
     metrics = {k: v for k, v in fresh.card.metrics.items() if k not in ('policy_error', 'critic_r2')}
     metrics |= {'critic_r2': figures['critic_r2'], 'policy_solved': found.solved, 'policy_auroc': found.auroc,
@@ -201,22 +199,15 @@ def redistilled(agent: Agent, data: EpisodeSet, settings: DaggerSettings, work_d
     return Agent(fresh.networks, card, fresh.contract, fresh.device)
 
 
-def _live(agent: Agent, replay: Replay, settings: DaggerSettings, driving: Driving | None, report: Report | None,
-          figures: dict[str, float]) -> list[list[Lived]]:
-    """Learn from what was lived through; returns what Mode-1 drove, round by round, and adds to `figures`."""
-    networks, rounds, driven = agent.networks, settings.lived_rounds, []
-    generator = torch.Generator(agent.device).manual_seed(settings.seed + 2)
+def _lived(agent: Agent, replay: Replay, settings: DaggerSettings, driving: Driving | None, state_file: Path | None,
+           identity: Mapping[str, Any]) -> LivedRounds:
+    """Rounds of learning from what was lived through."""
+    networks = agent.networks
     learner = LivedLearner(networks.world_model.levels[0], networks.policy, networks.critic, replay, settings.rate,
-                           max(1, rounds * settings.lived_updates), generator)
-    for number in range(rounds + (driving is not None)):
-        if driving is not None:     # the last ones only judge
-            driven.append(list(driving(agent, number)))
-            replay.add(driven[-1])
-        if number < rounds:
-            figures |= learner.learn(settings.lived_updates, 2 * settings.batch)
-            if report:
-                report('what was lived', number + 1, rounds, {**figures, 'steps': replay.steps})
-    return driven
+                           max(1, settings.lived_rounds * settings.lived_updates),
+                           torch.Generator(agent.device).manual_seed(settings.seed + 2))
+    return LivedRounds(agent, learner, settings.lived_rounds, settings.lived_updates, 2 * settings.batch,
+                       driving, state_file, {**identity, 'settings': asdict(settings)})
 
 
 def _doubts(agent: Agent, practice: Practice, judge: Practice, driven: list[list[Lived]],

@@ -6,7 +6,7 @@ drive, for states that came later in it (hindsight: Andrychowicz et al. 2017) an
 learns to do what turned out better than expected (advantage weighting: Peng et al. 2019), of whoever drove, Mode-2 or
 itself, and follows the energy of its own chunk through the world model, closed by that critic. Called by dagger.py.
 """
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 import copy
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.critic import Critic
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import TrainingError
+from jepa_ros.training import checkpointing
 from jepa_ros.training.data import EpisodeSet
 from jepa_ros.training.practice import STEP_DISCOUNT
 from jepa_ros.world_model.jepa import JEPA
@@ -24,8 +25,10 @@ from jepa_ros.world_model.jepa import JEPA
 EXPECTILE = 0.8         # weight of what came cheaper than expected, against what came dearer
 MOST_WEIGHT = 10.0      # of one lesson, times the usual one
 DRIVEN, LATER = 0.35, 0.4   # shares of goals: that of the drive, a state later in it; the rest: any state of it
+EXPLORED = 0.4          # share of the lessons that come from exploration, where there are drives to goals as well
 POLYAK = 0.02           # share of the critic that its target takes over per update
 ENERGY = 3.0            # weight of the energy of Mode-1's own chunk against imitation
+LEAST_RATE = 0.02       # share of the rate that is left at the end
 FIRST = 3.0             # weight of the first action of a chunk, the one that is taken, against the mean of the others
 
 
@@ -39,11 +42,14 @@ class Lived:
 
 
 class Replay:
-    """All drives end to end, the longest ago first."""
+    """All drives end to end, the longest ago first; what was only explored comes before what was driven to goals."""
 
-    def __init__(self, drives: Iterable[Lived] = ()):
+    def __init__(self, explored: Iterable[Lived] = (), drives: Iterable[Lived] = ()):
+        """explored: drives that had no goal, of which there may be many more than of those that had one."""
         self._drives: list[Lived] = []
         self._columns: tuple[Tensor, ...] | None = None
+        self.add(explored)
+        self._explored = self.steps + len(self._drives)     # states
         self.add(drives)
 
     def add(self, drives: Iterable[Lived]) -> None:
@@ -74,7 +80,11 @@ class Replay:
 
         def share() -> Tensor:
             return torch.rand(count, generator=generator, device=device)
-        row = torch.randint(len(s), (count,), generator=generator, device=device)
+        def drawn(start: int, end: int) -> Tensor:
+            return torch.randint(start, end, (count,), generator=generator, device=device)
+        row = drawn(0, len(s))
+        if 0 < self._explored < len(s):     # neither may drown the other
+            row = torch.where(share() < EXPLORED, drawn(0, self._explored), drawn(self._explored, len(s)))
         row = torch.where(row == last[row], row - 1, row)       # nothing follows the end
         length = last[row] - row
         later = torch.minimum(row + 1 + (share() * length).long(), last[row])
@@ -115,21 +125,39 @@ class LivedLearner:
     def __init__(self, jepa: JEPA, policy: Policy, critic: Critic, replay: Replay, rate: float, updates: int,
                  generator: torch.Generator):
         """`updates`: of the whole training; the rate falls to zero over them."""
-        self._jepa, self._policy, self._critic, self._replay, self._generator = jepa, policy, critic, replay, generator
+        self._jepa, self._policy, self._critic, self._generator = jepa, policy, critic, generator
+        self.replay = replay
         self._target = copy.deepcopy(critic).requires_grad_(False)
         self._optimisers = [torch.optim.Adam(module.parameters(), lr=rate) for module in (policy.net, critic)]
-        self._schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda k: max(0.02, 1 - k / updates))
-                           for each in self._optimisers]
+        self._rate, self._updates, self._updated = rate, updates, 0
+        self.modules = nn.ModuleDict({'policy': policy, 'critic': critic, 'target': self._target})
 
     def learn(self, updates: int, batch: int) -> dict[str, float]:
         """Some updates; errors of the last one."""
         figures: dict[str, float] = {}
         for _ in range(updates):
+            for optimiser in self._optimisers:
+                optimiser.param_groups[0]['lr'] = self._rate * max(LEAST_RATE, 1 - self._updated / self._updates)
             figures = self._update(batch)
+            self._updated += 1
         return figures
 
+    def state(self) -> dict[str, Tensor]:
+        """What goes on from here needs beside the weights: moments and steps of the optimisers, the random sequence."""
+        tensors = {'generator': self._generator.get_state(), 'updates': torch.tensor(self._updated)}
+        for which, optimiser in enumerate(self._optimisers):
+            tensors |= checkpointing.moments(optimiser, f'adam{which}')
+        return tensors
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        self._generator.set_state(tensors['generator'].cpu())
+        self._updated = int(tensors['updates'])
+        for which, optimiser in enumerate(self._optimisers):
+            checkpointing.set_moments(optimiser, tensors, f'adam{which}')
+
     def _update(self, batch: int) -> dict[str, float]:
-        s, goal, actions, following, steps = self._replay.lessons(batch, self._policy.chunk, self._generator)
+        s, goal, actions, following, steps = self.replay.lessons(batch, self._policy.chunk, self._generator)
         cost = self._came(goal, following, steps)
         self._critic.requires_grad_(True)
         foreseen = self._critic(s, goal)
@@ -183,7 +211,4 @@ class LivedLearner:
         loss.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         self._optimisers[which].step()
-        self._schedules[which].step()
 
-
-Drives = Callable[[int], Sequence[Lived]]     # number of the round -> what Mode-1 drove in it, as it is now

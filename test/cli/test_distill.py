@@ -22,12 +22,17 @@ def arguments(folder, *more: str) -> list[str]:
             '--work-dir', str(folder / 'work'), '--device', 'cpu', '--rounds', '1', '--labels', '8', *more]
 
 
-def test_writes_a_checkpoint_whose_world_model_is_the_old_one(folder, capsys, monkeypatch):
+@pytest.fixture
+def little(monkeypatch):
+    """Settings of a run that takes no time."""
     from jepa_ros.training import dagger
     small = {'problems': 8, 'updates': 2, 'critic_updates': 2, 'ticks': 4, 'batch': 8, 'lived_updates': 2}
     monkeypatch.setattr(dagger.DaggerSettings.__init__, '__defaults__', tuple(
         small.get(name, default) for name, default in zip(dagger.DaggerSettings.__dataclass_fields__,
                                                           dagger.DaggerSettings.__init__.__defaults__)))
+
+
+def test_writes_a_checkpoint_whose_world_model_is_the_old_one(folder, capsys, little):
     assert main(arguments(folder)) == 0
     assert 'held-out problems in imagination' in capsys.readouterr().out
     old, new = (Agent.load(folder / name, device='cpu') for name in ('old', 'new'))
@@ -38,7 +43,22 @@ def test_writes_a_checkpoint_whose_world_model_is_the_old_one(folder, capsys, mo
     assert not list((folder / 'work').glob('*.safetensors'))
 
 
+def test_in_a_world_mode_1_drives_between_the_rounds(folder, capsys, little, monkeypatch):
+    from jepa_ros.evaluation import lived_drives
+    monkeypatch.setattr(lived_drives, 'SHOWN_S', 0.3)
+    monkeypatch.setattr(lived_drives, 'PRACTISED_S', 0.3)
+    argv = arguments(folder, '--world', 'two_rooms', '--drives', '5', '--lived-rounds', '1')
+    assert main(argv) == 0
+    assert 'of its goals in two_rooms' in capsys.readouterr().out
+    card = Agent.load(folder / 'new', device='cpu').card
+    assert '--world two_rooms --drives 5' in card.commands[-1]
+    assert card.training['distill']['world'] == 'two_rooms'
+    assert not list((folder / 'work').glob('*.safetensors'))
+
+
 @pytest.mark.parametrize('more, words', [
+    (['--world', 'two_rom'], "'two_rom'"),
+    (['--drives', '1'], "Invalid value for '--drives'"),
     (['--data', 'nowhere'], 'nowhere: no such bag or store'),
     (['--rounds', '0'], "Invalid value for '--rounds'"),
     (['--device', 'tpu'], "device 'tpu' is unknown"),

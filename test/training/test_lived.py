@@ -9,7 +9,7 @@ from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.critic import Critic
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import TrainingError
-from jepa_ros.training.lived import Lived, LivedLearner, recorded, Replay
+from jepa_ros.training.lived import EXPLORED, Lived, LivedLearner, recorded, Replay
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -82,6 +82,13 @@ def test_no_lesson_crosses_from_one_drive_into_another(lengths, ahead, seed):
     n = torch.tensor(lengths)[s[:, 0].long()]
     assert bool((actions[:, 0, 0] < n).all()) and bool((steps >= 1).all()) and bool((steps <= ahead).all())
     assert bool((actions[:, 0, 0] + steps <= n).all())
+
+
+def test_much_exploration_does_not_drown_the_drives_to_goals():
+    replay = Replay([Lived(torch.zeros(1001, 2), torch.zeros(1000, 2), torch.zeros(2))])
+    replay.add([Lived(torch.ones(11, 2), torch.zeros(10, 2), torch.ones(2))])
+    s, *_ = replay.lessons(2000, 4, generator())
+    assert float(s[:, 0].mean()) == pytest.approx(1 - EXPLORED, abs=0.05)
 
 
 def test_recorded_episodes_become_drives_to_where_they_ended():
