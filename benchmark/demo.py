@@ -24,11 +24,12 @@ def main() -> int:
     parser.add_argument('--docs', action='store_true', help='write the pictures of the README')
     options = parser.parse_args()
     rows, codes = [], []
-    for composition in ('true', 'false'):
+    for composition, task in (('true', 'reach_planned'), ('false', 'reach_planned'), ('true', 'reach')):
         with tempfile.TemporaryDirectory() as folder:
-            pictures = ['--docs', str(HERE.parent / 'docs')] if options.docs and composition == 'true' else []
+            pictures = ['--docs', str(HERE.parent / 'docs')] if options.docs and not rows else []
             command = [sys.executable, '-m', 'jepa_ros.cli.main', 'demo', '--episodes', str(options.episodes), '--seed',
-                       str(options.seed), '--composition', composition, '--output', f'{folder}/demo', *pictures]
+                       str(options.seed), '--composition', composition, '--task', task, '--output', f'{folder}/demo',
+                       *pictures]
             codes.append(subprocess.run(command).returncode)
             file = Path(folder) / 'demo' / 'report.json'
             if file.is_file():

@@ -51,11 +51,13 @@ def demo() -> str:
     rows = data['rows']
     lines = [
         ('goals reached', lambda r: rate(r)), ('time to goal, s', lambda r: spread(r['time_to_goal_s'])),
-        ('collisions', lambda r: r['collisions']), ('control rate, Hz', lambda r: f'{r["control_hz"]:.2f}'),
+        ('collisions', lambda r: r['collisions']),
+        ('decided by Mode-1', lambda r: f'{r["reactive_share"]:.0%}'),
+        ('control rate, Hz', lambda r: f'{r["control_hz"]:.2f}'),
         ('deadline misses (100 ms)', lambda r: f'{r["deadline_miss_rate"]:.2%}'),
         ('percept to action, ms', lambda r: spread(r['percept_to_action_ms'])),
         ('plan latency, ms', lambda r: spread(r['plan_latency_ms']))]
-    head = ['', *('one process' if r['composition'] else 'six processes' for r in rows)]
+    head = ['', *(f'{"one process" if r["composition"] else "six processes"}, `{r["task"]}`' for r in rows)]
     return markdown(head, [[name, *(figure(r) for r in rows)] for name, figure in lines]) + measured_on(data)
 
 

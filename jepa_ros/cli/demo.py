@@ -19,6 +19,8 @@ def demo(
     model: str = typer.Option('two_rooms', help='Checkpoint: the name of a shipped model, or the path of a folder.'),
     seed: int = typer.Option(0, min=0, max=2**31 - 1, help='Seed of starts, goals and doors.'),
     output: Path = typer.Option(Path('build/demo'), help='Folder for report, pictures, bag and logs.'),
+    task: str = typer.Option('reach_planned', help='Task of each goal: reach_planned thinks about every step, reach '
+                             'leaves to Mode-1 what it is sure of, reach_reflex thinks about none.'),
     real_time_factor: float = typer.Option(1.0, min=0.1, max=10.0, help='Simulated seconds per second.'),
     docs: Path = typer.Option(None, help='Also write demo.gif and energy.png into this folder.'),
 ) -> int:
@@ -27,6 +29,8 @@ def demo(
     Example: jepa-ros demo episodes=3 composition=false output=build/demo_of_three
     """
     from jepa_ros import checkpoint
+    from jepa_ros.configurator.pursuit import unknown_task
+    from jepa_ros.configurator.tasks import load_tasks
     from jepa_ros.evaluation import live
     from jepa_ros.runtime.stack import Stack
     from jepa_ros.sim.episodes import start_goal_pairs
@@ -34,13 +38,15 @@ def demo(
 
     stack = Stack(model=model, world=world, composition=_flag('composition', composition), seed=seed,
                   real_time_factor=real_time_factor)
+    if task not in load_tasks():
+        raise ConfigError(unknown_task(task, load_tasks()))
     card = checkpoint.read_card(checkpoint.find(model))
-    tasks = start_goal_pairs(make_planar_world(world), episodes, seed)
+    goals = start_goal_pairs(make_planar_world(world), episodes, seed)
     live.isolate()
     _prepare(output, docs)
     signal.signal(signal.SIGTERM, _interrupt)       # as Ctrl-C: everything started is ended
-    pursuits, tape = _run(live.Live, stack, output, card.sha256, tasks)
-    return _conclude(tape, pursuits, stack, card, output, docs)
+    pursuits, tape = _run(live.Live, stack, output, card.sha256, goals, task)
+    return _conclude(tape, pursuits, stack, card, output, docs, task)
 
 
 def _flag(name: str, value: str) -> bool:
@@ -70,18 +76,18 @@ def _prepare(output: Path, docs: Path | None) -> None:
         raise ConfigError(f'--output {output}: {error.strerror}: give a folder that can be written') from None
 
 
-def _run(live, stack, output: Path, model_sha256: str, tasks):
+def _run(live, stack, output: Path, model_sha256: str, goals, task: str):
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     columns = (TextColumn('[bold]{task.description}'), BarColumn(), MofNCompleteColumn(),
                TextColumn('{task.fields[line]}'))
     with Progress(*columns) as bar:
-        shown = bar.add_task('starting', total=len(tasks), line=', '.join(stack.processes))
+        shown = bar.add_task('starting', total=len(goals), line=', '.join(stack.processes))
         with live(stack, output, model_sha256, lambda line: bar.console.print(line, highlight=False)) as running:
             running.wait_ready()
             pursuits = []
-            for index, task in enumerate(tasks):
+            for index, goal in enumerate(goals):
                 bar.update(shown, description=f'goal {index + 1}', line='')
-                pursuit = running.pursue(index, task, lambda m: bar.update(shown, line=f'{m:.2f} m to go'))
+                pursuit = running.pursue(index, goal, lambda m: bar.update(shown, line=f'{m:.2f} m to go'), task)
                 pursuits.append(pursuit)
                 bar.update(shown, advance=1)
                 bar.console.print(f'goal {index + 1}: {pursuit.verdict}', highlight=False)
@@ -89,11 +95,11 @@ def _run(live, stack, output: Path, model_sha256: str, tasks):
         return pursuits, running.tape()
 
 
-def _conclude(tape, pursuits, stack, card, output: Path, docs: Path | None) -> int:
+def _conclude(tape, pursuits, stack, card, output: Path, docs: Path | None, task: str) -> int:
     """Table, report and pictures; the exit code."""
     from jepa_ros.evaluation import report
     from jepa_ros.evaluation.tape import demo_report
-    figures = demo_report(tape, pursuits, stack.composition, card.sha256, stack.seed)
+    figures = demo_report(tape, pursuits, stack.composition, card.sha256, stack.seed, task)
     report.write_json(output / 'report.json', figures)
     how = 'one process' if stack.composition else 'six processes'
     report.print_table(f'{card.name} {card.sha256[:12]} in {stack.world}, {how}', report.demo_lines(figures))

@@ -90,8 +90,11 @@ class Live:
         self._sim_pid = self._supervisor.pids.get(SIM)
         self._observer.wait_active(RECORDER, self._alive)
 
-    def pursue(self, index: int, task: StartGoal, watch: Callable[[float], None]) -> Pursuit:
-        """One goal: photograph it from where it is, go to the start, show it. `watch` gets the distance, 10 Hz."""
+    def pursue(self, index: int, task: StartGoal, watch: Callable[[float], None], name: str = '') -> Pursuit:
+        """One goal: photograph it from where it is, go to the start, show it. `watch` gets the distance, 10 Hz.
+
+        name: of the configurator's task; empty for its default.
+        """
         observer, alive = self._observer, self._alive
         if not self._supervisor.ready:
             self._supervisor.wait_ready()
@@ -99,7 +102,7 @@ class Live:
         observer.place(at_goal, task.seed, alive)
         image = observer.photograph(alive)
         observer.place(task.values, task.seed, alive)
-        future = observer.pursue(image, MAX_TIME_S, alive)
+        future = observer.pursue(image, MAX_TIME_S, alive, name)
         first_ns = observer.now_ns + 1      # the newest percept was taken before the goal was known
         holder = AGENT if self.stack.composition else CONFIGURATOR
         pid = self._supervisor.pids.get(holder)

@@ -122,11 +122,11 @@ class Observer:
         self.wait(lambda: self._image and header_ns(self._image) >= after, 'no image on camera/image_raw', alive)
         return deserialize_message(self._image, Image)
 
-    def pursue(self, image: Image, timeout_s: float, alive: Callable[[], None]):
+    def pursue(self, image: Image, timeout_s: float, alive: Callable[[], None], task: str = ''):
         """Show the goal; returns the future of the action's result."""
         if not self._pursue.wait_for_server(timeout_sec=ANSWER_S):
             raise ConfigError('the configurator does not serve pursue_goal')
-        goal = PursueGoal.Goal(kind=PursueGoal.Goal.IMAGE, image=image, timeout=timeout_s)
+        goal = PursueGoal.Goal(kind=PursueGoal.Goal.IMAGE, image=image, timeout=timeout_s, task=task)
         until_s, sent_s, future = time.monotonic() + ANSWER_S, -math.inf, None
         while future is None or not future.done():
             # a server that was killed still counts as there for a while, and takes the first request with it

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jepa_ros.evaluation.closed_loop import TOLERANCE_M
-from jepa_ros.evaluation.tape import Pursuit, Tape
+from jepa_ros.evaluation.tape import Pursuit, REACTIVE, Tape
 from jepa_ros.sim.render import top_view, TopView
 from jepa_ros.sim.worlds import PlanarWorld
 from jepa_ros.sim.worlds.two_rooms import VIEW_M
@@ -53,6 +53,8 @@ def frames(tape: Tape, episode: Pursuit, columns: Sequence[int] | None) -> list[
         for level in (0, 1):
             if columns is not None and (stamp, level) in tape.imagined:
                 plans[level] = tape.imagined[stamp, level][:, list(columns)]
+        if tape.mode.get(stamp) == REACTIVE:
+            plans.pop(1, None)      # of the last plan: a reflex has no other level
         # without a goal the energy is 0: so it is until the cost organ knows the goal
         energies = [sum(tape.energy.get(s, {}).values()) or np.nan for s in stamps[:count]]
         out.append(Frame(stamp, tape.poses[stamp], np.array([tape.poses[s] for s in stamps[:count]]),
@@ -63,7 +65,7 @@ def frames(tape: Tape, episode: Pursuit, columns: Sequence[int] | None) -> list[
 
 
 def _doing(tape: Tape, stamp: int) -> str:
-    if tape.mode.get(stamp) == 1:
+    if tape.mode.get(stamp) == REACTIVE:
         return 'reflex (Mode-1)'
     return f'plan in {tape.plan_ms[stamp]:.0f} ms' if stamp in tape.plan_ms else ''
 

@@ -103,6 +103,7 @@ def demo_lines(figures: Mapping) -> list[tuple[str, str]]:
         ('goals reached', f'{figures["successes"]} of {figures["episodes"]} (95 % interval {low:.0%} to {high:.0%})'),
         ('time to goal', spread(figures['time_to_goal_s'], unit='s')),
         ('collisions', str(figures['collisions'])),
+        ('decided by Mode-1', f'{figures["reactive_share"]:.1%} of the ticks'),
         ('control rate', f'{figures["control_hz"]:.2f} Hz'),
         ('deadline misses', f'{figures["deadline_miss_rate"]:.2%} of the percepts'),
         ('percept to action', spread(figures['percept_to_action_ms'], unit='ms')),

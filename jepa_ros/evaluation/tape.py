@@ -7,6 +7,8 @@ import numpy as np
 from jepa_ros.evaluation.closed_loop import MAX_TIME_S, TOLERANCE_M
 from jepa_ros.evaluation.metrics import percentiles, timing
 
+REACTIVE = 1        # of Action.msg: decided by Mode-1
+
 
 @dataclass
 class Tape:
@@ -20,7 +22,7 @@ class Tape:
     energy: dict[int, dict[str, float]] = field(default_factory=dict)       # of the percept: term -> weight · value
     plan_energy: dict[int, dict[str, float]] = field(default_factory=dict)  # of the plan made from it
     plan_ms: dict[int, float] = field(default_factory=dict)         # plan latency
-    mode: dict[int, int] = field(default_factory=dict)
+    mode: dict[int, int] = field(default_factory=dict)              # of the decision: REACTIVE, or planned
     imagined: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)   # (stamp, level) -> readouts (H, R)
 
     def during(self, track: dict, episode: 'Pursuit') -> list[int]:
@@ -57,10 +59,12 @@ class Pursuit:
         return f'not reached ({self.error}): {self.message}'
 
 
-def demo_report(tape: Tape, pursuits: Sequence[Pursuit], composition: bool, model_sha256: str, seed: int) -> dict:
+def demo_report(tape: Tape, pursuits: Sequence[Pursuit], composition: bool, model_sha256: str, seed: int,
+                task: str) -> dict:
     """Contents of `report.json`."""
     kept = timing(tape.percept_s, tape.action_s, tape.active_s)
     reached = [p for p in pursuits if p.success]
+    modes = [tape.mode[s] for p in pursuits for s in tape.during(tape.mode, p)]
     plans = [tape.plan_ms[s] for p in pursuits for s in tape.during(tape.plan_ms, p)]
     return {
         'episodes': len(pursuits), 'successes': len(reached),
@@ -69,6 +73,7 @@ def demo_report(tape: Tape, pursuits: Sequence[Pursuit], composition: bool, mode
         'control_hz': kept.control_hz, 'deadline_miss_rate': kept.miss_rate,
         'plan_latency_ms': percentiles(plans), 'percept_to_action_ms': percentiles(kept.latencies_ms),
         'time_to_goal_s': percentiles((p.elapsed_s for p in reached), (50, 95)),
+        'reactive_share': sum(mode == REACTIVE for mode in modes) / max(len(modes), 1), 'task': task,
         'composition': composition, 'model_sha256': model_sha256, 'seed': seed,
         'rows': [_row(p) for p in pursuits],
     }

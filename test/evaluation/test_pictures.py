@@ -6,6 +6,7 @@ from made_up_demo import GOAL, pursuit, STEPS, tape
 import numpy as np
 
 from jepa_ros.evaluation import pictures, plots
+from jepa_ros.evaluation.tape import REACTIVE
 from jepa_ros.sim.render import top_view
 from jepa_ros.sim.worlds import TwoRooms
 from jepa_ros.sim.worlds.two_rooms import VIEW_M
@@ -39,6 +40,16 @@ def test_a_model_without_positions_gets_a_film_without_plan():
     frame = pictures.frames(tape(), pursuit(), None)[5]
     assert frame.imagined == ()
     assert len(film(None)) == STEPS + pictures.HOLD_FRAMES
+
+
+def test_a_reflex_shows_no_plan_of_the_level_above():
+    made_up = tape()
+    for stamp in sorted(made_up.mode)[10:]:
+        made_up.mode[stamp] = REACTIVE
+        del made_up.imagined[stamp, 1]
+    frames = pictures.frames(made_up, pursuit(), (0, 1))
+    assert len(frames[9].imagined) == 2 and len(frames[10].imagined) == 1
+    assert frames[9].doing.startswith('plan') and frames[10].doing.startswith('reflex')
 
 
 def test_the_video_can_be_played(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from jepa_ros.evaluation.tape import demo_report
 
 KEYS = {'episodes', 'successes', 'success_rate', 'collisions', 'control_hz', 'deadline_miss_rate', 'plan_latency_ms',
-        'percept_to_action_ms', 'time_to_goal_s', 'composition', 'model_sha256', 'seed', 'rows'}
+        'percept_to_action_ms', 'time_to_goal_s', 'composition', 'model_sha256', 'seed', 'rows', 'task',
+        'reactive_share'}
 
 
 @pytest.mark.parametrize('changes, verdict', [
@@ -24,10 +25,11 @@ def test_more_than_a_minute_is_no_success():
 
 
 def test_the_report_has_its_keys_and_figures():
-    report = demo_report(tape(), [pursuit(), pursuit(index=1, error='TIMEOUT', first_ns=0, last_ns=0)], True, 'abc', 7)
+    pursuits = [pursuit(), pursuit(index=1, error='TIMEOUT', first_ns=0, last_ns=0)]
+    report = demo_report(tape(), pursuits, True, 'abc', 7, 'reach')
     assert set(report) == KEYS
     assert (report['episodes'], report['successes'], report['success_rate']) == (2, 1, 0.5)
-    assert report['collisions'] == 2
+    assert report['collisions'] == 2 and (report['task'], report['reactive_share']) == ('reach', 0.0)
     assert report['control_hz'] == pytest.approx(10)
     assert report['deadline_miss_rate'] == 0
     assert report['percept_to_action_ms']['p99'] == pytest.approx(30)
@@ -37,7 +39,7 @@ def test_the_report_has_its_keys_and_figures():
 
 
 def test_a_report_without_success_is_still_json():
-    report = demo_report(tape(), [pursuit(error='TIMEOUT', message='x')], False, 'abc', 0)
+    report = demo_report(tape(), [pursuit(error='TIMEOUT', message='x')], False, 'abc', 0, 'reach')
     assert report['time_to_goal_s'] == {'p50': None, 'p95': None}
     json.dumps(report, allow_nan=False)
 
