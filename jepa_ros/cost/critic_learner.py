@@ -20,6 +20,7 @@ from jepa_ros.errors import ConfigError
 LEAST_STEPS = 2         # of an episode that something can be learned from
 LONGEST = 2000          # steps of an episode; a longer one counts as several
 JUDGED = 4096           # held-out steps a round is judged on, at most
+LEAST_GAIN = 1e-3       # share by which a new unit must lower the error: one that is right already is left alone
 RESCALED, RESCALE_STEPS = 8192, 300     # steps that the unit is fitted to, at most, and in how many updates
 
 
@@ -137,8 +138,11 @@ class CriticLearner:
         self.rounds += 1
         kept = math.isfinite(after) and after <= before
         if not kept:
-            self.rolled_back += 1
             self._restore(kept_state)
+            kept = self.rescale()       # what few episodes cannot teach, their unit may
+            after = self._error(judged) if kept else after
+            rest()
+        self.rolled_back += not kept
         truth = judged[-1]
         variance = float(truth.var(unbiased=False))
         r2 = 1 - (after if kept else before) / variance if variance > 0 else math.nan
@@ -148,7 +152,7 @@ class CriticLearner:
         """Fit the unit of the critic, two numbers in front of its last activation, to what the taught episodes cost.
 
         A critic that was taught elsewhere, in imagination say, ranks states well long before its size is right, and
-        two numbers do not learn episodes by heart. Undone, as a round, where the error on the held-out ones rises.
+        two numbers do not learn episodes by heart. Undone where the error on the held-out ones does not fall.
         """
         if not self._taught or not self._held_out:
             return False
@@ -171,7 +175,7 @@ class CriticLearner:
             last.weight.mul_(factor)
             last.bias.mul_(factor).add_(shift)
         self._target.load_state_dict(self.critic.state_dict())
-        kept = self._error(judged) <= before
+        kept = self._error(judged) < (1 - LEAST_GAIN) * before
         if not kept:
             self._restore(kept_state)
         return kept

@@ -61,6 +61,22 @@ def test_the_unit_of_a_critic_that_only_ranks_is_put_right_by_two_numbers():
     assert torch.equal(made._target.net[-1].weight, made.critic.net[-1].weight)
 
 
+def test_where_a_round_teaches_nothing_the_unit_is_put_right():
+    """Few drives: what a wild step unlearns is undone, two numbers are learned all the same."""
+    made = learner(30)
+    for _ in range(15):
+        made.learn()
+    with torch.no_grad():
+        made.critic.net[-1].weight.mul_(0.3)
+        made.critic.net[-1].bias.mul_(0.3).sub_(2.0)
+    made._optimiser.param_groups[0]['lr'] = 100.0
+    undone = made.rolled_back
+    done = made.learn()
+    assert done.kept and done.after < 0.5 * done.before and made.rolled_back == undone
+    again = made.learn()        # the unit is right now: a little more of it is no version
+    assert not again.kept and made.rolled_back == undone + 1
+
+
 def test_a_unit_that_does_not_suit_the_held_out_episodes_is_not_taken():
     made = learner(10)
     made._held_out.clear()
