@@ -3,8 +3,8 @@
     python benchmark/organ_reflex.py [--seeds 3] [--episodes 20] [--rounds 20]
 
 The shipped world model in `two_rooms_random_door`. Episodes of random exploration and drives of Mode-2 are made in the
-simulator; from their states Mode-1 is distilled in imagination, then it learns from what was lived through and from
-what it drives itself between the rounds (`jepa-ros distill --world` does the same with recorded bags).
+simulator; from their states a Mode-1 that knows nothing is distilled in imagination, then it learns from what was lived
+through and from what it drives itself between the rounds (`jepa-ros distill --world` does it with recorded bags).
 Then the same starts and goals, in opposite rooms and behind unseen doors, are driven by Mode-2 (the shipped agent),
 Mode-1 alone and auto. Compute is counted in predictor steps and in milliseconds: of auto per goal, of Mode-1 per
 control tick. organs.py calls `measure`.
@@ -30,7 +30,7 @@ from jepa_ros.training.data import EpisodeSet, from_episodes
 WORLD = 'two_rooms_random_door'
 DRIVEN = closed_loop.Settings(world=WORLD, max_time_s=30.0)
 EXPLORED, STEPS = 300, 150      # episodes, steps of each
-PRACTICE = DaggerSettings(rounds=6, lived_rounds=14, world=WORLD)
+PRACTICE = DaggerSettings(rounds=6, lived_rounds=14, world=WORLD, afresh=True)
 TEST_SEED = 10_000              # of starts and goals: none of them is explored or learned from
 
 

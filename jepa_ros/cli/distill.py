@@ -18,6 +18,8 @@ def distill(
     world: str = typer.Option('', '--world', help='Simulated world of the robot: Mode-2 shows how it drives there, '
                               'and Mode-1 drives there itself between those rounds.'),
     drives: int = typer.Option(60, min=5, max=100_000, help='Drives in that world before each round.'),
+    afresh: bool = typer.Option(False, '--afresh', help='Begin with a policy and a critic that know nothing; else '
+                                'those of the checkpoint go on learning.'),
     rate: float = typer.Option(5e-4, min=1e-7, max=1.0, help='Step size of the policy (Adam).'),
     seed: int = typer.Option(0, min=0, max=2**31 - 1, help='Seed.'),
     work_dir: Path = typer.Option(None, help='Cache of the data and the state of an interrupted run, which the same '
@@ -46,7 +48,7 @@ def distill(
     from jepa_ros.training.gather import gather
     from jepa_ros.training.trainer import choose_device
     settings = DaggerSettings(rounds=rounds, labels=labels, lived_rounds=lived_rounds, world=world, drives=drives,
-                              rate=rate, seed=seed)
+                              afresh=afresh, rate=rate, seed=seed)
     _refuse_missing(data)
     checkpoint.check_writable(output)
     agent = Agent.load(model, device=choose_device(device))
@@ -61,7 +63,8 @@ def distill(
         made = redistilled(agent, episodes, settings, folder, progress, shown, driving)
         command = ' '.join(map(shlex.quote, [
             'jepa-ros', 'distill', model, *(part for each in data for part in ('--data', each)),
-            *(['--world', world, '--drives', str(drives)] if world else []), '--rounds', str(rounds),
+            *(['--world', world, '--drives', str(drives)] if world else []), *(['--afresh'] if afresh else []),
+            '--rounds', str(rounds),
             '--labels', str(labels), '--lived-rounds', str(lived_rounds), '--rate', str(rate), '--seed', str(seed),
             '--output', str(output)]))
         made.card = made.card.model_copy(update={'name': output.name, 'commands': [*made.card.commands, command]})

@@ -53,11 +53,12 @@ class DaggerSettings:
     lived_updates: int = 400    # of such a round
     world: str = ''             # simulated world in which Mode-1 drives between those rounds; empty: it does not drive
     drives: int = 60            # of such a round
+    afresh: bool = False        # begin with a policy and a critic that know nothing
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, str):
+            if isinstance(value, str | bool):
                 continue
             least = {'rate': 1e-9, 'hard': 0, 'critic_weight': 0, 'seed': 0, 'labels': 0, 'lived_rounds': 0}
             if not (math.isfinite(value) and value >= least.get(name, 1)):
@@ -229,11 +230,11 @@ def _doubts(agent: Agent, practice: Practice, judge: Practice, driven: list[list
 
 
 def _that_doubts(agent: Agent, settings: DaggerSettings) -> Agent:
-    """The same agent with a fresh policy that doubts, unless it has one; the critic goes on learning."""
+    """The same agent with a fresh policy that doubts, unless it has one; the critic goes on learning. Or both new."""
     card = agent.card.model_copy(update={'policy_doubts': True, 'policy_threshold': 0.0})
     torch.manual_seed(settings.seed)
     networks = Networks(card.model_settings(), agent.contract.observations, card)
-    own = {name: value for name, value in agent.networks.state_dict().items()
-           if agent.card.policy_doubts or not name.startswith('policy.')}
+    forgotten = ('policy.', 'critic.') if settings.afresh else () if agent.card.policy_doubts else ('policy.',)
+    own = {name: value for name, value in agent.networks.state_dict().items() if not name.startswith(forgotten)}
     networks.load_state_dict(own, strict=False)
     return Agent(networks, card, agent.contract, agent.device)

@@ -158,5 +158,13 @@ def test_a_checkpoint_keeps_doubt_and_threshold(new, tmp_path):
     assert torch.equal(loaded.networks.policy.uncertainty(s, goal), agent.networks.policy.uncertainty(s, goal))
 
 
+def test_what_was_taught_goes_on_learning_or_begins_afresh(new):
+    none = replace(SMALL, rounds=1, updates=1, critic_updates=1, lived_rounds=0, rate=1e-9)
+    on, afresh = (redistilled(new[1], tiny.episodes([30] * 6), replace(none, afresh=each)) for each in (False, True))
+    taught = new[1].networks.policy.net[0].weight
+    assert torch.allclose(on.networks.policy.net[0].weight, taught, atol=1e-6)
+    assert not torch.allclose(afresh.networks.policy.net[0].weight, taught, atol=1e-2)
+
+
 def test_an_old_checkpoint_has_no_arbiter(new):
     assert new[0].actor._arbiter is None and not new[0].card.policy_doubts
