@@ -1,4 +1,4 @@
-"""Success, time, collisions and latency of the shipped model, planned and by reflex, in both worlds.
+"""Success, time, collisions and latency of the shipped model in each mode, in both worlds.
 
     python benchmark/closed_loop.py [--episodes 100] [--workers 1] [--model two_rooms]
 
@@ -15,8 +15,8 @@ from jepa_ros import checkpoint
 from jepa_ros.evaluation import closed_loop, report
 
 RESULTS = Path(__file__).resolve().parent / 'results'
-CASES = (('two_rooms', 'planned'), ('two_rooms_random_door', 'planned'),
-         ('two_rooms', 'reactive'), ('two_rooms_random_door', 'reactive'))
+CASES = tuple((world, mode) for mode in ('planned', 'auto', 'reactive')
+              for world in ('two_rooms', 'two_rooms_random_door'))
 
 
 def arguments(description: str, episodes: int) -> argparse.Namespace:

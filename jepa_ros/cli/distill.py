@@ -25,7 +25,7 @@ def distill(
     work_dir: Path = typer.Option(None, help='Cache of the data and the state of an interrupted run, which the same '
                                   'command continues; empty: build/distill/<name of the output>.'),
     device: str = typer.Option('auto', help='auto, cpu or cuda.'),
-    publish: bool = typer.Option(False, '--publish', help='Then send the policy to the running agent, see '
+    publish: bool = typer.Option(False, '--publish', help='Then send critic and policy to the running agent, see '
                                  'jepa-ros model publish.'),
     threads: int = typer.Option(0, min=0, max=256, help='CPU threads; 0: as many as PyTorch chooses.'),
 ) -> int:
@@ -74,7 +74,7 @@ def distill(
     _print(made, output, world)
     if publish:
         from jepa_ros.cli.model import send
-        return send(output, 'policy', '', '')
+        return send(output, ('critic', 'policy'))      # mode auto asks both
     return 0
 
 

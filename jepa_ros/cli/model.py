@@ -2,6 +2,7 @@
 
 Only `publish` needs ROS.
 """
+from collections.abc import Sequence
 from pathlib import Path
 import shlex
 import sys
@@ -122,34 +123,39 @@ def info(
 
 @model.command('publish')
 def publish(
-    checkpoint: str = typer.Argument(..., metavar='MODEL', help='Checkpoint that holds the organ: a folder or name.'),
-    organ: str = typer.Option('policy', help='policy, critic or world_model.'),
+    checkpoint: str = typer.Argument(..., metavar='MODEL', help='Checkpoint that holds the organs: a folder or name.'),
+    organ: list[str] = typer.Option(['policy'], help='policy, critic or world_model. May be repeated.'),
     running: str = typer.Option('', '--model', help='Checkpoint with which the agent was started; empty: it is asked.'),
     namespace: str = typer.Option('', help='ROS namespace of the agent.'),
 ) -> int:
-    """Bring an organ of a checkpoint into force in the running agent; exit code 1 when one of its nodes refuses.
+    """Bring organs of a checkpoint into force in the running agent; exit code 1 when one of its nodes refuses.
 
     It holds until the agent ends, or until it learns another. Its version stands in each Action and Plan.
 
     Example: jepa-ros distill two_rooms --data bags/mine -o models/quick, then: jepa-ros model publish models/quick
+    --organ critic --organ policy
     """
     return send(checkpoint, organ, running, namespace)
 
 
-def send(checkpoint: str | Path, organ: str, running: str, namespace: str) -> int:
-    """Send the organ and say who took it; returns the exit code."""
+def send(checkpoint: str | Path, organs: Sequence[str], running: str = '', namespace: str = '') -> int:
+    """Send the organs, one after the other, and say who took them; returns the exit code."""
     from jepa_ros.errors import ConfigError
     from jepa_ros.robot.learned import ORGANS
     from jepa_ros.runtime.names import full_namespace
-    if organ not in ORGANS:
-        raise ConfigError(f'--organ {organ}: no such organ learns; known are {", ".join(ORGANS)}')
+    for organ in organs:
+        if organ not in ORGANS:
+            raise ConfigError(f'--organ {organ}: no such organ learns; known are {", ".join(ORGANS)}')
     from jepa_ros.runtime.publish_update import publish
-    sent = publish(checkpoint, organ, running, full_namespace(namespace))
-    if sent.taken:
-        typer.echo(f'{organ} version {sent.version} in force in {", ".join(sent.taken)}: {sent.note}')
-    for line in sent.refused.values():
-        typer.echo(f'jepa-ros: {line}', err=True)
-    return 0 if sent.in_force else EXIT_REFUSED
+    code = 0
+    for organ in organs:
+        sent = publish(checkpoint, organ, running, full_namespace(namespace))
+        if sent.taken:
+            typer.echo(f'{organ} version {sent.version} in force in {", ".join(sent.taken)}: {sent.note}')
+        for line in sent.refused.values():
+            typer.echo(f'jepa-ros: {line}', err=True)
+        code = code if sent.in_force else EXIT_REFUSED
+    return code
 
 
 def _refuse_missing(sources: list[str]) -> None:
