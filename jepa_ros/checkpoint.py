@@ -5,6 +5,7 @@ trained on with their hashes, the commands that make them again, and their figur
 """
 import hashlib
 from pathlib import Path
+import shutil
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
@@ -40,6 +41,7 @@ class ModelCard(BaseModel):
     policy_chunk: int = 8                               # actions the policy gives at once
     policy_doubts: bool = False                         # whether it knows how sure it is
     policy_tokens: int = Field(0, ge=0)                 # numbers of the task token it takes
+    policy_recalled: int = Field(0, ge=0)               # numbers of what memory says that it takes
     policy_threshold: float = Field(0.0, ge=0)          # uncertainty below which Mode-1 may act alone; 0: never
     critic_width: int = 256
     critic_quantiles: int = Field(1, ge=1)              # of the energy to come; 1: its mean
@@ -158,6 +160,7 @@ def write(folder: Path, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCar
         text = yaml.safe_dump(card.model_dump(mode='json'), sort_keys=False, allow_unicode=True, width=110)
         partial_card = folder / (CARD + '.partial')
         partial_card.write_text(text, encoding='utf-8')
+        shutil.copymode(partial_card, partial)      # safetensors makes files for their owner alone
         partial.replace(folder / WEIGHTS)
         partial_card.replace(folder / CARD)
     except (OSError, SafetensorError) as error:

@@ -163,8 +163,8 @@ class Actor:
         if self._arbiter is None or settings.goal_state is None or self._way_out is not None \
                 or not bool(torch.isfinite(s).all()):
             return None, None
-        chunk = self._policy(s, settings.goal_state, settings.task)
-        uncertainty = float(self._policy.uncertainty(s, settings.goal_state, settings.task))
+        chunk = self._policy(s, settings.goal_state, settings.task, memory)
+        uncertainty = float(self._policy.uncertainty(s, settings.goal_state, settings.task, memory))
         now = ahead = torch.inf
         if uncertainty <= self._arbiter.threshold:      # else the outcome is known without looking ahead
             if self._hierarchies[0].violation(s, settings, chunk, memory, self._generator) > 0:
@@ -250,7 +250,7 @@ class Actor:
               memory: Memory | None, deadline: float) -> HierarchyPlan:
         configs = self._rungs[rung].configs
         proposals = () if self._policy is None or settings.goal_state is None else proposed(
-            self._policy, self._world.model, configs, levels, settings.goal_state, settings.task)
+            self._policy, self._world.model, configs, levels, settings.goal_state, settings.task, memory)
         previous = None if previous_action is None else self._world.scale_actions(previous_action)
         warm = None if self._warm is None or self._warm[0] is not settings else tuple(
             of_length(actions, config.horizon) for actions, config in zip(self._warm[1], configs))
@@ -281,7 +281,7 @@ class Actor:
         why = 'no policy for this goal' if self._policy is None or settings.goal_state is None else \
             '' if bool(torch.isfinite(s).all()) else 'the state is not finite'
         if not why:
-            chunk = self._policy(s, settings.goal_state, settings.task) if way is None else way
+            chunk = self._policy(s, settings.goal_state, settings.task, memory) if way is None else way
             broken = self._hierarchies[0].violation(s, settings, chunk, memory, self._generator)
             why = 'Mode-1 breaks a guardrail' if broken > 0 else ''
         if why:

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from jepa_ros.actor.policy import Policy
 from jepa_ros.world_model.jepa import JEPA
+from jepa_ros.world_model.predictors import Memory
 
 LEAST_GAIN = 0.1        # of an action, below which it counts as dead: nothing is asked of a wheel that does not turn
 
 
 class Reflex:
-    """A policy that acts by the dynamics in force; called as the policy itself."""
+    """A policy that acts by the dynamics in force, and asks memory where it was taught to."""
 
     def __init__(self, policy: Policy, dynamics: JEPA):
         self._policy, self._dynamics = policy, dynamics
@@ -25,21 +26,24 @@ class Reflex:
         """Actions it gives at once."""
         return self._policy.chunk
 
-    def __call__(self, s: Tensor, goal: Tensor, task: Tensor | None = None) -> Tensor:
-        """s (..., D), goal (..., D), task (..., Z) -> (..., chunk, A) in −1…1."""
-        wanted, inverse = self.wanted(s, goal, task), self._inverted()
+    def __call__(self, s: Tensor, goal: Tensor, task: Tensor | None = None, memory: Memory | None = None) -> Tensor:
+        """s (D,), goal (D,), task (Z,), memory of one robot, as level 0 has it -> (chunk, A) in −1…1."""
+        wanted, inverse = self.wanted(s, goal, task, memory), self._inverted()
         if inverse is None:
             return wanted
         back, offset = inverse
         return ((wanted - offset) @ back.T).clamp(-1, 1)
 
-    def wanted(self, s: Tensor, goal: Tensor, task: Tensor | None = None) -> Tensor:
+    def wanted(self, s: Tensor, goal: Tensor, task: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """The same as actions of training, whatever they do now."""
-        return self._policy(s, goal, task)
+        return self._policy(s, goal, task, self._recalled(s, memory))
 
-    def uncertainty(self, s: Tensor, goal: Tensor, task: Tensor | None = None) -> Tensor:
+    def uncertainty(self, s: Tensor, goal: Tensor, task: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """As the policy's: how probable it is that Mode-1 alone does not reach the goal."""
-        return self._policy.uncertainty(s, goal, task)
+        return self._policy.uncertainty(s, goal, task, self._recalled(s, memory))
+
+    def _recalled(self, s: Tensor, memory: Memory | None) -> Tensor | None:
+        return self._dynamics.known(s[None], memory)[0] if self._policy.recalled else None
 
     def _inverted(self) -> tuple[Tensor, Tensor] | None:
         """Looked at anew only where the map was changed: asking a GPU for it takes longer than the policy."""

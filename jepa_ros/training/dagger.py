@@ -21,6 +21,7 @@ from jepa_ros.agent import Agent, Networks
 from jepa_ros.cost.critic import Critic
 from jepa_ros.errors import ConfigError, TrainingError
 from jepa_ros.training import checkpointing, doubt
+from jepa_ros.training.before import chosen
 from jepa_ros.training.data import EpisodeSet
 from jepa_ros.training.lived import Lived, LivedLearner, recorded, Replay
 from jepa_ros.training.lived_rounds import Driving, LivedRounds
@@ -28,6 +29,7 @@ from jepa_ros.training.lived_rounds import STATE as LIVED_STATE
 from jepa_ros.training.optimise import Report
 from jepa_ros.training.practice import Practice
 from jepa_ros.training.states import encode_all
+from jepa_ros.world_model.predictors import Memory
 
 STATE = 'distill.safetensors'       # in the work folder, after each round
 IMITATION = 1.0         # weight of Mode-2's labels against the energy
@@ -77,7 +79,7 @@ class Dagger:
         self._optimiser = torch.optim.Adam(self._trained, lr=settings.rate)
         dim, chunk = practice.s.shape[1], (policy.chunk, policy.action_dim)
         self._labels = tuple(torch.zeros(0, *shape, device=practice.s.device)
-                             for shape in ((dim,), (dim,), chunk))
+                             for shape in ((dim,), (dim,), chunk, (policy.recalled,)))
         self.done = 0
         self.figures: dict[str, float] = {}     # of the last round
 
@@ -94,46 +96,52 @@ class Dagger:
 
     def _round(self) -> dict[str, float]:
         settings, practice = self.settings, self.practice
-        start, goal = practice.problems(self.critic, settings.problems, settings.hard, self._generator)
-        drives = practice.drive(self.policy, start, goal, settings.ticks, self._generator)
+        problems = practice.problems(self.critic, settings.problems, settings.hard, self._generator)
+        drives = practice.drive(self.policy, problems, settings.ticks, self._generator)
         self.critic.requires_grad_(True)
         r2 = practice.teach_critic(self.critic, drives, settings.critic_updates, 4 * settings.batch, 1e-3,
                                    self._generator)
         self.critic.requires_grad_(False)
-        s, goals = drives.states.flatten(0, 1), goal.repeat_interleave(settings.ticks + 1, 0)
-        better = self._relabel(s, goals)
+        states = drives.states.shape[1]
+        s, goals = drives.states.flatten(0, 1), problems.goal.repeat_interleave(states, 0)
+        better = self._relabel(s, goals, problems.memory, states)
         loss = math.nan
         for _ in range(settings.updates):
             rows = torch.randint(len(s), (settings.batch,), generator=self._generator, device=s.device)
-            loss = self._update(s[rows], goals[rows])
+            loss = self._update(s[rows], goals[rows], chosen(problems.memory, rows // states))
         if not math.isfinite(loss):
             raise TrainingError(f'distillation: the loss of round {self.done + 1} is not finite: lower --rate')
         return {'energy': float(drives.energies[:, -1].mean()), 'loss': loss, 'critic_r2': r2, 'mode2_better': better}
 
-    def _relabel(self, s: Tensor, goal: Tensor) -> float:
-        """Add Mode-2's labels where they are better; returns the share of such states."""
+    def _relabel(self, s: Tensor, goal: Tensor, memory: Memory | None = None, states: int = 1) -> float:
+        """Add Mode-2's labels where they are better; returns the share of such states.
+
+        `states` that follow one another in s (M, D) belong to one problem, and share its memory (M / states, …).
+        """
         count = self.settings.labels
         if not count:
             return math.nan
         rows = torch.randint(len(s), (count,), generator=self._generator, device=s.device)
+        held = chosen(memory, rows // states)
         actions, better = self.practice.relabel(self.policy, self.settings.critic_weight, s[rows], goal[rows],
-                                                self._generator)
+                                                self._generator, held)
+        said = self.practice.model.levels[0].known(s[rows], held) if self.policy.recalled else s[rows, :0]
         missing = self.policy.chunk - actions.shape[1]
         if missing > 0:     # plans of another file may be shorter
             actions = torch.cat([actions, actions[:, -1:].expand(-1, missing, -1)], 1)
-        new = (s[rows], goal[rows], actions[:, :self.policy.chunk])
+        new = (s[rows], goal[rows], actions[:, :self.policy.chunk], said)
         kept = max(1, self.settings.rounds // 2) * count    # labels of old rounds answer an older Mode-1
         self._labels = tuple(torch.cat([old, each[better]])[-kept:] for old, each in zip(self._labels, new))
         return float(better.float().mean())
 
-    def _update(self, s: Tensor, goal: Tensor) -> float:
+    def _update(self, s: Tensor, goal: Tensor, memory: Memory | None = None) -> float:
         with torch.autocast(s.device.type, torch.bfloat16):
-            loss = self.practice.amortise(self.policy, self.critic, s, goal, self.settings.horizon)
+            loss = self.practice.amortise(self.policy, self.critic, s, goal, self.settings.horizon, memory)
         labelled = self._labels[0]
         if len(labelled):
             rows = torch.randint(len(labelled), (len(s),), generator=self._generator, device=s.device)
-            s, goal, actions = (column[rows] for column in self._labels)
-            loss = loss + IMITATION * (self.policy(s, goal) - actions).square().mean()
+            s, goal, actions, known = (column[rows] for column in self._labels)
+            loss = loss + IMITATION * (self.policy(s, goal, known=known) - actions).square().mean()
         self._optimiser.zero_grad(set_to_none=True)
         loss.float().backward()
         nn.utils.clip_grad_norm_(self._trained, 1.0)
@@ -219,7 +227,8 @@ def _doubts(agent: Agent, practice: Practice, judge: Practice, driven: list[list
     if driven:
         known, unseen = ([drive for drives in driven[-DOUBT_ROUNDS:] for at, drive in enumerate(drives)
                           if (at % doubt.HELD_OUT == 0) == judging] for judging in (False, True))
-        learned, judged = (doubt.driven(drives, tolerance) for drives in (known, unseen))
+        jepa = agent.networks.world_model.levels[0]
+        learned, judged = (doubt.driven(drives, tolerance, jepa) for drives in (known, unseen))
     else:
         learned, judged = (doubt.imagined(each, policy, critic, tolerance, settings.ticks, settings.hard, count,
                                           torch.Generator(agent.device).manual_seed(seed + 1 - at))
@@ -231,10 +240,11 @@ def _doubts(agent: Agent, practice: Practice, judge: Practice, driven: list[list
 
 def _that_doubts(agent: Agent, settings: DaggerSettings) -> Agent:
     """The same agent with a fresh policy that doubts, unless it has one; the critic goes on learning. Or both new."""
-    card = agent.card.model_copy(update={'policy_doubts': True, 'policy_threshold': 0.0})
+    forgotten = ('policy.', 'critic.') if settings.afresh else () if agent.card.policy_doubts else ('policy.',)
+    recalled = agent.networks.world_model.levels[0].recalled if forgotten else agent.card.policy_recalled
+    card = agent.card.model_copy(update={'policy_doubts': True, 'policy_threshold': 0.0, 'policy_recalled': recalled})
     torch.manual_seed(settings.seed)
     networks = Networks(card.model_settings(), agent.contract.observations, card)
-    forgotten = ('policy.', 'critic.') if settings.afresh else () if agent.card.policy_doubts else ('policy.',)
     own = {name: value for name, value in agent.networks.state_dict().items() if not name.startswith(forgotten)}
     networks.load_state_dict(own, strict=False)
     return Agent(networks, card, agent.contract, agent.device)

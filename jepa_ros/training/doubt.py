@@ -13,8 +13,10 @@ from torch import nn, Tensor
 from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.critic import Critic
 from jepa_ros.energy.distance import squared
+from jepa_ros.training.before import chosen, memory_at
 from jepa_ros.training.lived import Lived
-from jepa_ros.training.practice import Practice
+from jepa_ros.training.practice import Drive, Practice
+from jepa_ros.world_model.jepa import JEPA
 
 UPDATES = 600           # of the net that foresees where Mode-1 fails
 LEAST_AUROC = 0.65      # of an uncertainty that is worth asking
@@ -36,42 +38,48 @@ class Calibration:
 
 @torch.no_grad()
 def outcomes(practice: Practice, policy: Policy, critic: Critic, tolerance: float, ticks: int, hard: float,
-             count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """States that Mode-1 comes to alone (count, T, D), goals (count, D), and where it is at its goal (count, 2 T).
+             count: int, generator: torch.Generator) -> tuple[Drive, Tensor]:
+    """What Mode-1 drives alone, and where it is at its goal (count, 2 T): within `tolerance` of it.
 
-    It is there within `tolerance` of the goal; it is given twice as long as its states are looked at.
+    It is given twice as long as its states are looked at.
     """
-    start, goal = practice.problems(critic, count, hard, generator)
-    drives = practice.drive(policy, start, goal, 2 * ticks)
-    return drives.states[:, :ticks], goal, drives.energies[:, :2 * ticks] <= tolerance
+    drives = practice.drive(policy, practice.problems(critic, count, hard, generator), 2 * ticks)
+    return drives, drives.energies[:, :2 * ticks] <= tolerance
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """States on the way (M, D), their goals (M, D), and whether Mode-1 arrived from there (M,)."""
+    """States on the way (M, D), their goals (M, D), whether Mode-1 arrived from there (M,), and what it knew (M, R)."""
 
     s: Tensor
     goal: Tensor
     arrived: Tensor
+    known: Tensor | None = None
 
 
 def imagined(practice: Practice, policy: Policy, critic: Critic, tolerance: float, ticks: int, hard: float, count: int,
              generator: torch.Generator) -> tuple[Outcome, float]:
     """From `count` drives in imagination; and the share of them that arrived."""
-    s, goal, there = outcomes(practice, policy, critic, tolerance, ticks, hard, count, generator)
+    drives, there = outcomes(practice, policy, critic, tolerance, ticks, hard, count, generator)
     row, step = (~there.cummax(1).values[:, :ticks]).nonzero().unbind(1)    # once it is there nothing is asked
     arrives = there.any(1)
-    return Outcome(s[row, step], goal[row], arrives[row]), float(arrives.double().mean())
+    s = drives.states[row, step]
+    known = practice.model.levels[0].known(s, chosen(drives.memory, row))
+    return Outcome(s, drives.goal[row], arrives[row], known), float(arrives.double().mean())
 
 
-def driven(drives: Sequence[Lived], tolerance: float) -> tuple[Outcome, float]:
+@torch.no_grad()
+def driven(drives: Sequence[Lived], tolerance: float, jepa: JEPA) -> tuple[Outcome, float]:
     """From drives of Mode-1 in the world, as `imagined`."""
     columns, arrivals = [], 0
     for drive in drives:
         there = (squared(drive.states, drive.goal) <= tolerance).nonzero()
         arrivals += bool(len(there))
         s = drive.states[:int(there[0])] if len(there) else drive.states
-        columns.append((s, drive.goal.expand_as(s), torch.full((len(s),), bool(len(there)), device=s.device)))
+        rows = torch.arange(len(s), device=s.device)
+        known = jepa.known(s, memory_at(jepa, s, rows, 0 * rows))
+        columns.append((s, drive.goal.expand_as(s), torch.full((len(s),), bool(len(there)), device=s.device),
+                        s[:, :0] if known is None else known))
     return Outcome(*(torch.cat(column) for column in zip(*columns))), arrivals / len(drives)
 
 
@@ -83,7 +91,8 @@ def teach(policy: Policy, known: Outcome, batch: int, seed: int) -> None:
     for _ in range(UPDATES):
         row = torch.randint(len(known.s), (batch,), generator=generator, device=known.s.device)
         loss = nn.functional.binary_cross_entropy_with_logits(
-            policy.doubt_logit(known.s[row], known.goal[row]), (~known.arrived[row]).float())
+            policy.doubt_logit(known.s[row], known.goal[row], known=_of(known.known, row)),
+            (~known.arrived[row]).float())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -98,8 +107,9 @@ def calibrated(policy: Policy, known: Outcome, solved: float, seed: int) -> Cali
     plan, who should have been stopped is, by the arbiter, as soon as it makes no progress.
     """
     generator = torch.Generator(known.s.device).manual_seed(seed)
-    chosen = torch.randperm(len(known.s), generator=generator, device=known.s.device)[:RANKED]
-    doubt, arrived = policy.uncertainty(known.s[chosen], known.goal[chosen]), known.arrived[chosen]
+    some = torch.randperm(len(known.s), generator=generator, device=known.s.device)[:RANKED]
+    arrived = known.arrived[some]
+    doubt = policy.uncertainty(known.s[some], known.goal[some], known=_of(known.known, some))
     ranked = auroc(doubt, ~arrived)
     if not ranked >= LEAST_AUROC:       # or NaN: it always arrives, or never
         alone = solved >= MOSTLY
@@ -111,6 +121,10 @@ def calibrated(policy: Policy, known: Outcome, solved: float, seed: int) -> Cali
         return Calibration(0.0, solved, 0.0, ranked)
     share = (best + 1) / len(order)
     return Calibration(1.0 if share == 1 else float(doubt[order[best]]), solved, share, ranked)
+
+
+def _of(known: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if known is None else known[rows]
 
 
 def auroc(score: Tensor, positive: Tensor) -> float:

@@ -9,6 +9,7 @@ itself, and follows the energy of its own chunk through the world model, closed 
 from collections.abc import Iterable, Mapping
 import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn, Tensor
@@ -18,9 +19,11 @@ from jepa_ros.cost.critic import Critic
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import TrainingError
 from jepa_ros.training import checkpointing
+from jepa_ros.training.before import chosen, memory_at
 from jepa_ros.training.data import EpisodeSet
 from jepa_ros.training.practice import STEP_DISCOUNT
 from jepa_ros.world_model.jepa import JEPA
+from jepa_ros.world_model.predictors import Memory
 
 EXPECTILE = 0.8         # weight of what came cheaper than expected, against what came dearer
 MOST_WEIGHT = 10.0      # of one lesson, times the usual one
@@ -30,6 +33,18 @@ POLYAK = 0.02           # share of the critic that its target takes over per upd
 ENERGY = 3.0            # weight of the energy of Mode-1's own chunk against imitation
 LEAST_RATE = 0.02       # share of the rate that is left at the end
 FIRST = 3.0             # weight of the first action of a chunk, the one that is taken, against the mean of the others
+
+
+class Lesson(NamedTuple):
+    """B moments of drives."""
+
+    s: Tensor           # (B, D)
+    goal: Tensor        # (B, D)
+    actions: Tensor     # (B, n, A) that followed
+    following: Tensor   # (B, n, D) the states after them
+    steps: Tensor       # (B,) how many of them count: at the end of a drive the last one is repeated
+    rows: Tensor        # (B,) where s is among all states of the replay …
+    first: Tensor       # (B,) … and where its drive begins
 
 
 @dataclass(frozen=True)
@@ -68,14 +83,9 @@ class Replay:
         """Transitions that were lived through."""
         return sum(len(drive.actions) for drive in self._drives)
 
-    def lessons(self, count: int, ahead: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """s (B, D), goal (B, D), the actions that followed (B, n, A), the states after them (B, n, D), how many (B,).
-
-        n is `ahead`; at the end of a drive the last ones are repeated, and fewer count.
-        """
-        if self._columns is None:
-            self._columns = self._joined()
-        s, actions, goals, first, last = self._columns
+    def lessons(self, count: int, ahead: int, generator: torch.Generator) -> Lesson:
+        """Moments of drives, and what came in the next n = `ahead` steps."""
+        s, actions, goals, first, last = self._all()
         device = s.device
 
         def share() -> Tensor:
@@ -94,7 +104,17 @@ class Replay:
                            s[torch.where(kind < DRIVEN + LATER, later, other)])
         steps = torch.arange(ahead, device=device)
         done = torch.minimum(row[:, None] + steps, last[row][:, None] - 1)
-        return s[row], goal, actions[done], s[done + 1], length.clamp_max(ahead)
+        return Lesson(s[row], goal, actions[done], s[done + 1], length.clamp_max(ahead), row, first[row])
+
+    @property
+    def states(self) -> Tensor:
+        """(N, D) of all drives."""
+        return self._all()[0]
+
+    def _all(self) -> tuple[Tensor, ...]:
+        if self._columns is None:
+            self._columns = self._joined()
+        return self._columns
 
     def _joined(self) -> tuple[Tensor, ...]:
         """states (N, D), actions (N, A), goals (N, D), first and last row of the drive (N,)."""
@@ -157,7 +177,8 @@ class LivedLearner:
             checkpointing.set_moments(optimiser, tensors, f'adam{which}')
 
     def _update(self, batch: int) -> dict[str, float]:
-        s, goal, actions, following, steps = self.replay.lessons(batch, self._policy.chunk, self._generator)
+        lesson = self.replay.lessons(batch, self._policy.chunk, self._generator)
+        s, goal, actions, following, steps, *_ = lesson
         cost = self._came(goal, following, steps)
         self._critic.requires_grad_(True)
         foreseen = self._critic(s, goal)
@@ -169,10 +190,13 @@ class LivedLearner:
             for slow, quick in zip(self._target.parameters(), self._critic.parameters()):
                 slow.lerp_(quick, POLYAK)
         self._policy.net.requires_grad_(True)
-        chunk = self._policy(s, goal)
+        with torch.no_grad():
+            memory = memory_at(self._jepa, self.replay.states, lesson.rows, lesson.first)
+        chunk = self._policy(s, goal, known=self._jepa.known(s, memory))
         imitation = self._imitation(chunk, actions, surplus.detach(), steps)
         half = batch // 2       # the energy takes most of the time, and has less noise
-        energy = self.energy(s[:half], chunk[:half], goal[:half])
+        held = chosen(memory, torch.arange(half, device=s.device))
+        energy = self.energy(s[:half], chunk[:half], goal[:half], held)
         self._step(0, imitation + ENERGY * energy, self._policy.net)
         self._policy.net.requires_grad_(False)
         return {'imitation': float(imitation.detach()), 'energy': float(energy.detach()),
@@ -195,11 +219,11 @@ class LivedLearner:
         share = share / (FIRST + chunk.shape[1] - 1) * chunk.shape[1]
         return ((weight / weight.mean())[:, None] * share * (chunk - actions).square().mean(-1)).mean()
 
-    def energy(self, s: Tensor, chunk: Tensor, goal: Tensor) -> Tensor:
+    def energy(self, s: Tensor, chunk: Tensor, goal: Tensor, memory: Memory | None = None) -> Tensor:
         """What following a chunk (B, n, A) from s (B, D) costs, mean over B: the energy on the way and what is left."""
         total, weight = s.new_zeros(()), 1.0
         for step in range(chunk.shape[1]):
-            s = self._jepa.predict(s, chunk[:, step])
+            s = self._jepa.predict(s, chunk[:, step], memory=memory)
             total = total + (1 - STEP_DISCOUNT) * weight * squared(s, goal).mean()
             weight *= STEP_DISCOUNT
         return total + weight * self._critic(s, goal).mean()

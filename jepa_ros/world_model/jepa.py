@@ -12,6 +12,7 @@ from torch.nn.functional import linear
 
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import ConfigError
+from jepa_ros.memory.slots import Slots
 from jepa_ros.world_model.config import LevelConfig
 from jepa_ros.world_model.ensemble import Ensemble
 from jepa_ros.world_model.latent_model import LatentModel
@@ -85,8 +86,7 @@ class JEPA(nn.Module):
         condition = self.action_encoder.dim + latent.latent.dim + (task_dim if config.task else 0)
 
         def make() -> Predictor:
-            recalled = 0 if config.recall is None else config.recall.value + 1
-            inner = build_predictor(config.predictor, self.dim, condition + recalled, config.width, config.depth,
+            inner = build_predictor(config.predictor, self.dim, condition + self.recalled, config.width, config.depth,
                                     config.options)
             return inner if config.recall is None else Recalling(config.recall, inner)
         self.predictor = make() if config.ensemble == 1 else Ensemble(make, config.ensemble)
@@ -136,6 +136,23 @@ class JEPA(nn.Module):
     def remember(self, s: Tensor, a: Tensor, task: Tensor | None = None) -> Memory | None:
         """States s (..., T, D) before the present one and the actions a (..., T, A) taken there, for `rollout`."""
         return self.predictor.begin(s, self.condition(s, a, task=task)) if self.context > 1 and s.shape[-2] else None
+
+    @property
+    def recalled(self) -> int:
+        """Numbers that `known` gives; 0 for a level that does not recall."""
+        return 0 if self.config.recall is None else self.config.recall.width
+
+    def known(self, s: Tensor, memory: Memory | None) -> Tensor | None:
+        """What memory says of states s (..., D), and how sure that is: (..., R), for a policy (LeCun §4.9).
+
+        `memory` as in `rollout`. None for a level that does not recall. Of an ensemble, what its first member reads.
+        """
+        if self.config.recall is None:
+            return None
+        member = self.predictor
+        if isinstance(member, Ensemble):
+            memory, member = (None if memory is None else member.memories_of(memory)[0]), member.predictors[0]
+        return member.recall.read(s, None if memory is None else Slots(*memory))
 
     def recollect(self, at: Tensor, what: Tensor) -> Memory | None:
         """What memory holds, for `rollout`: `what` (..., T, D) was seen in states `at` (..., T, D), oldest first.

@@ -30,6 +30,11 @@ class RecallConfig(BaseModel):
     beta: PositiveFloat = Field(4.0, description='sharpness of the match of keys, to begin with')
     gamma: PositiveFloat = Field(0.1, description='match below which something is unknown, to begin with')
 
+    @property
+    def width(self) -> int:
+        """Numbers of what is known of a state: the value, and how sure it is."""
+        return self.value + 1
+
 
 class Recall(nn.Module):
     """Keys, values and questions made of states, and the memory they are written to and read from."""
@@ -51,7 +56,7 @@ class Recall(nn.Module):
     @property
     def width(self) -> int:
         """Numbers that `read` gives."""
-        return self.config.value + 1
+        return self.config.width
 
     def nothing(self, s: Tensor) -> Slots:
         """Empty memories for states (..., D)."""

@@ -17,7 +17,7 @@ CONFIGS = [PlannerConfig(samples=8, iterations=1, horizon=horizon, elites=2) for
 class Straight(Policy):
     """Goes straight to the goal, as far as a step can."""
 
-    def forward(self, s, goal, task=None):
+    def forward(self, s, goal, task=None, known=None):
         actions = []
         for _ in range(self.chunk):
             actions.append(((goal - s) / 0.1).clamp(-1, 1))

@@ -48,8 +48,9 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def final(practice, policy) -> float:
-    start, goal = practice.problems(Critic(2, 8), 200, 0.0, generator(7))
-    return float(practice.drive(policy, start, goal, 12).energies[:, -1].mean() / squared(start, goal).mean())
+    problems = practice.problems(Critic(2, 8), 200, 0.0, generator(7))
+    before = squared(problems.start, problems.goal).mean()
+    return float(practice.drive(policy, problems, 12).energies[:, -1].mean() / before)
 
 
 def test_practice_brings_mode_1_to_its_goals(practice, practised):
@@ -69,9 +70,9 @@ def test_labels_alone_teach_as_well(practice):
 
 def test_only_labels_that_beat_mode_1_are_kept(practice):
     rounds = made(practice)
-    start, goal = practice.problems(rounds.critic, 64, 0.0, generator())
-    actions, better = practice.relabel(rounds.policy, 1.0, start, goal, generator())
-    share = rounds._relabel(start, goal)
+    drawn = practice.problems(rounds.critic, 64, 0.0, generator())
+    actions, better = practice.relabel(rounds.policy, 1.0, drawn.start, drawn.goal, generator())
+    share = rounds._relabel(drawn.start, drawn.goal)
     assert actions.shape == (64, 4, 2) and better.dtype == torch.bool
     assert float(better.float().mean()) > 0.5       # an untaught policy is easily beaten
     assert len(rounds._labels[0]) == round(share * SETTINGS.labels)
@@ -79,7 +80,8 @@ def test_only_labels_that_beat_mode_1_are_kept(practice):
 
 def test_hard_problems_are_those_with_most_energy_to_come(practice):
     critic = lambda s, goal: squared(s, goal)       # noqa: E731
-    easy, hard = (squared(*practice.problems(critic, 500, share, generator())).mean() for share in (0.0, 1.0))
+    easy, hard = (squared(drawn.start, drawn.goal).mean()
+                  for drawn in (practice.problems(critic, 500, share, generator()) for share in (0.0, 1.0)))
     assert float(hard) > 1.5 * float(easy)
 
 

@@ -34,10 +34,21 @@ def taught(world):
 
 def test_start_and_goal_are_of_one_episode(world):
     _, data, _ = world
-    index = torch.arange(180.0)[:, None]
-    start, goal = distill.pairs(data, index, 500, torch.Generator().manual_seed(0))
-    assert bool(((start // 30) == (goal // 30)).all())
+    start, goal, first = distill.pairs(data, torch.zeros(180, 1), 500, torch.Generator().manual_seed(0))
+    assert bool(((start // 30) == (goal // 30)).all()) and torch.equal(first, start // 30 * 30)
     assert len(start.unique()) > 150 and not torch.equal(start, goal)
+
+
+@pytest.mark.parametrize('recalled, least, most', [(1, 0.0, 0.2), (0, 0.8, 2.0)])
+def test_what_only_memory_knows_is_learned_by_a_policy_that_asks_it(recalled, least, most):
+    """The right action is on the side that memory tells; nothing in state and goal does."""
+    torch.manual_seed(0)
+    side = torch.randint(0, 2, (2000, 1)) * 2.0 - 1
+    lessons = distill.Lessons(torch.randn(2000, 2), torch.randn(2000, 2), 0.5 * side[:, None].expand(-1, 4, 2),
+                              torch.rand(2000), side)
+    policy, critic = Policy(2, 2, 4, 32, recalled=recalled), Critic(2, 8)
+    figures = distill.distill(policy, critic, lessons, Distillation(problems=10, updates=200, batch=128, lr=3e-3), 0)
+    assert least <= figures['policy_error'] <= most
 
 
 def test_each_problem_is_followed_for_all_its_periods(taught):
@@ -91,7 +102,8 @@ def test_policy_and_critic_learn_their_lessons(taught):
 
 
 def test_lessons_of_an_unusable_world_model_are_refused_in_one_line(taught):
-    broken = distill.Lessons(taught.s, taught.goal, taught.actions, torch.full_like(taught.to_come, math.nan))
+    broken = distill.Lessons(taught.s, taught.goal, taught.actions, torch.full_like(taught.to_come, math.nan),
+                             taught.known)
     with pytest.raises(TrainingError, match='distillation: a plan has an energy that is not finite') as refused:
         distill.distill(Policy(2, 2, 4, 8), Critic(2, 8), broken, Distillation(), seed=0)
     assert '\n' not in str(refused.value)

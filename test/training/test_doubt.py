@@ -62,7 +62,7 @@ def test_a_policy_that_never_arrives_is_never_let_alone(practice):
 def test_a_drive_in_the_world_counts_up_to_where_it_arrived():
     goal, steps = torch.zeros(2), torch.linspace(1, 0, 41)[:, None] * torch.ones(2)
     arrives, stops = (Lived(s, torch.zeros(len(s) - 1, 2), goal) for s in (steps, steps[:21]))
-    known, solved = doubt.driven([arrives, stops], 0.01)
+    known, solved = doubt.driven([arrives, stops], 0.01, tiny.integrator_model(1).levels[0])
     first = int((squared(steps, goal) <= 0.01).nonzero()[0])
     assert solved == 0.5 and len(known.s) == first + 21
     assert bool(known.arrived[:first].all()) and not bool(known.arrived[first:].any())
@@ -78,7 +78,7 @@ def test_where_uncertainty_tells_nothing_only_one_that_mostly_arrives_may_try(so
 def test_who_rarely_fails_is_rarely_stopped():
     """A doubt of its own for each state, one of ten fails, the doubt ranks them: only the dubious are stopped."""
     class Knows:
-        def uncertainty(self, s, goal):
+        def uncertainty(self, s, goal, known=None):
             return s[:, 0]
     s = torch.linspace(0, 1, 100)[:, None].expand(-1, 2)
     found = doubt.calibrated(Knows(), doubt.Outcome(s, s, s[:, 0] < 0.9), 0.9, 0)

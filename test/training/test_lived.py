@@ -77,7 +77,9 @@ def test_no_lesson_crosses_from_one_drive_into_another(lengths, ahead, seed):
     """Each drive has states of its own number, each action the number of its step."""
     drives = [Lived(torch.full((n + 1, 2), float(k)), torch.arange(n)[:, None] + torch.zeros(n, 2),
                     torch.full((2,), float(k))) for k, n in enumerate(lengths)]
-    s, goal, actions, following, steps = Replay(drives).lessons(50, ahead, generator(seed))
+    replay = Replay(drives)
+    s, goal, actions, following, steps, rows, first = replay.lessons(50, ahead, generator(seed))
+    assert torch.equal(replay.states[rows], s) and torch.equal(replay.states[first], s) and bool((first <= rows).all())
     assert bool((goal == s).all()) and bool((following == s[:, None]).all())
     n = torch.tensor(lengths)[s[:, 0].long()]
     assert bool((actions[:, 0, 0] < n).all()) and bool((steps >= 1).all()) and bool((steps <= ahead).all())

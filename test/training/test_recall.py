@@ -4,14 +4,16 @@ import pytest
 import tiny
 import torch
 
-from jepa_ros.agent import Agent
+from jepa_ros.agent import Agent, Networks
 from jepa_ros.cost.cost import Goal
-from jepa_ros.errors import TrainingError
+from jepa_ros.errors import ConfigError, TrainingError
 from jepa_ros.training import data as training_data
 from jepa_ros.training import trainer
 from jepa_ros.training.config import TrainingConfig
+from jepa_ros.training.dagger import DaggerSettings, redistilled
 from jepa_ros.training.imagined import embed, Sequence
 from jepa_ros.training.level0 import Level0, losses_of
+from jepa_ros.training.lived import Lived
 from jepa_ros.training.world_model import train
 from jepa_ros.world_model.recall import RecallConfig
 
@@ -78,6 +80,38 @@ def test_plans_depend_on_what_is_remembered(folder, changes):
     nothing, one, same = decisions
     assert not np.array_equal(nothing.energies, one.energies)
     assert np.array_equal(one.actions, same.actions) and one.energies == same.energies
+
+
+def test_a_reflex_depends_on_what_is_remembered_and_is_taught_to(folder, agent):
+    assert agent.card.policy_recalled == agent.networks.policy.recalled == RECALL['value'] + 1
+    state, goal = (agent.perception.encode({'overhead': tiny.image(i)}) for i in (1, 4))
+    decisions = []
+    for seeds in ((), (2, 3), (2, 3)):
+        agent = Agent.load(folder, contract=tiny.contract(), device='cpu')
+        agent.memory.attended = True
+        remember(agent, *seeds)
+        agent.actor.configure(goal=Goal(levels=goal.levels), budget_ms=60_000, mode='reactive')
+        decisions.append(agent.actor.act(state).actions)
+    assert not np.array_equal(decisions[0], decisions[1]) and np.array_equal(decisions[1], decisions[2])
+
+
+def test_a_policy_that_recalls_goes_on_to_learn_from_mode_2_and_from_what_was_lived(agent):
+    settings = DaggerSettings(rounds=1, problems=8, ticks=4, labels=8, updates=2, critic_updates=2, batch=8, horizon=4,
+                              lived_rounds=1, lived_updates=2)
+    def driving(agent, number):
+        return [Lived(torch.randn(9, 6), torch.randn(8, 2).clamp(-1, 1), torch.randn(6)) for _ in range(6)]
+    for how in (None, driving):
+        made = redistilled(agent, tiny.episodes([30] * 6), settings, driving=how)
+        assert made.card.policy_recalled == RECALL['value'] + 1 and made.networks.policy.doubt is not None
+        weight = made.networks.policy.net[0].weight
+        assert bool((weight[:, 18:] != agent.networks.policy.net[0].weight[:, 18:]).any())     # 3 · 6 without memory
+
+
+def test_an_older_checkpoint_asks_its_memory_nothing(agent):
+    card = agent.card.model_copy(update={'policy_recalled': 0})
+    assert Networks(card.model_settings(), agent.contract.observations, card).policy.recalled == 0
+    with pytest.raises(ConfigError, match='policy_recalled is 3: memory says 5 numbers'):
+        Networks(card.model_settings(), agent.contract.observations, card.model_copy(update={'policy_recalled': 3}))
 
 
 def test_where_nobody_stores_what_is_seen_the_actor_remembers_it_itself(agent):
