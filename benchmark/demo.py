@@ -24,9 +24,9 @@ def main() -> int:
     parser.add_argument('--docs', action='store_true', help='write the pictures of the README')
     options = parser.parse_args()
     rows, codes = [], []
-    for composition, task in (('true', 'reach_planned'), ('false', 'reach_planned'), ('true', 'reach')):
+    for composition, task in (('true', 'reach'), ('false', 'reach'), ('true', 'reach_planned')):
         with tempfile.TemporaryDirectory() as folder:
-            pictures = ['--docs', str(HERE.parent / 'docs')] if options.docs and not rows else []
+            pictures = ['--docs', str(HERE.parent / 'docs')] if options.docs and task == 'reach_planned' else []
             command = [sys.executable, '-m', 'jepa_ros.cli.main', 'demo', '--episodes', str(options.episodes), '--seed',
                        str(options.seed), '--composition', composition, '--task', task, '--output', f'{folder}/demo',
                        *pictures]

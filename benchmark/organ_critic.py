@@ -4,7 +4,7 @@
 
 The shipped agent in `two_rooms_random_door`. Mode-2 drives `taught` episodes; from what it lived through the
 critic learns with the learner of the cost node, its unit first, then the rest. R² is on episodes that the learner
-never saw. Then the same starts and goals are driven with the level above looking a quarter as far. `measure` is what
+never saw. Then the same starts and goals are driven by Mode-2 without Mode-1, the level above looking a quarter as far. `measure` is what
 organs.py calls.
 """
 from collections.abc import Callable
@@ -14,6 +14,7 @@ import numpy as np
 from organ_figures import parser, show
 import torch
 
+from jepa_ros.actor.actor import Actor
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.agent import Agent
 from jepa_ros.cost.critic_learner import CriticLearner, LearnerSettings, Trajectory
@@ -69,6 +70,8 @@ def _planned(agent: Agent, share: float, weight: float) -> Agent:
 def _weighed(agent: Agent, planners: list[PlannerConfig], weight: float) -> Agent:
     made = Agent(agent.networks, agent.card.model_copy(update={'planners': [asdict(p) for p in planners]}),
                  agent.contract)
+    # without Mode-1, which knows the way as far as the critic does, and would be asked in the place of the horizon
+    made.actor = Actor(made.world_model, made.cost, planners, goal_tolerance=made.card.goal_tolerance)
     task = made.configurator.tasks[DRIVEN.task]
     made.configurator.tasks[DRIVEN.task] = task.model_copy(update={'weights': {**task.weights, 'critic': weight}})
     return made

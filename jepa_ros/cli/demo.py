@@ -19,8 +19,8 @@ def demo(
     model: str = typer.Option('two_rooms', help='Checkpoint: the name of a shipped model, or the path of a folder.'),
     seed: int = typer.Option(0, min=0, max=2**31 - 1, help='Seed of starts, goals and doors.'),
     output: Path = typer.Option(Path('build/demo'), help='Folder for report, pictures, bag and logs.'),
-    task: str = typer.Option('reach_planned', help='Task of each goal: reach_planned thinks about every step, reach '
-                             'leaves to Mode-1 what it is sure of, reach_reflex thinks about none.'),
+    task: str = typer.Option('reach', help='Task of each goal: reach leaves to Mode-1 what it gets on with, '
+                             'reach_planned thinks about every step, reach_reflex about none.'),
     real_time_factor: float = typer.Option(1.0, min=0.1, max=10.0, help='Simulated seconds per second.'),
     docs: Path = typer.Option(None, help='Also write demo.gif and energy.png into this folder.'),
 ) -> int:
