@@ -4,8 +4,8 @@
 
 The shipped agent in `two_rooms_random_door`. Mode-2 drives `taught` episodes; from what it lived through the
 critic learns with the learner of the cost node, its unit first, then the rest. R² is on episodes that the learner
-never saw. Then the same starts and goals are driven by Mode-2 without Mode-1, the level above looking a quarter as far. `measure` is what
-organs.py calls.
+never saw. Then the same starts and goals are driven by Mode-2 without Mode-1, the level above looking a quarter as far.
+`measure` is what organs.py calls.
 """
 from collections.abc import Callable
 from dataclasses import asdict, replace
