@@ -22,6 +22,7 @@ from jepa_ros.actor.proposals import proposed
 from jepa_ros.actor.reflex import Reflex
 from jepa_ros.actor.unfamiliar import goal_warning
 from jepa_ros.cost.cost import Cost, CostSettings, Goal, Region
+from jepa_ros.cost.settings import CRITIC
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.perception import EncodedState
@@ -56,6 +57,7 @@ class Actor:
         self.pace = Pace(len(self._rungs))
         self._seed = seed
         self._settings: tuple[CostSettings, str, float] | None = None
+        self._taught = False        # whether Mode-1 learned what is asked
         self.goal_warning = ''      # what is odd about the goal; empty when nothing
         self._familiar = Familiar(cost, world_model.seen)
         self._impasse = Impasse()
@@ -110,8 +112,20 @@ class Actor:
             raise ConfigError('mode reactive needs a checkpoint with a policy and a goal given as a state '
                               '(image or bag)')
         self.goal_warning = goal_warning(self._world, goal)
+        self._taught = self._taught_for(settings)
         self._settings = (settings, mode, budget_ms)
         self._begin()
+
+    def _taught_for(self, settings: CostSettings) -> bool:
+        """Whether Mode-1 and critic learned what is asked: to reach a goal at the usual weights, or a task by token.
+
+        They know nothing of other weights, of a program or of unpleasant places; guardrails are looked at in any case.
+        """
+        if settings.goal_state is None or self._policy is None:
+            return False
+        usual = self._cost.default_weights()
+        same = all(weight == usual[name] for name, weight in settings.weights.items() if name != CRITIC)
+        return self._policy.knows(settings.task) or same and not settings.program and settings.soft is None
 
     @torch.inference_mode()
     def calibrate(self, state: EncodedState) -> None:
@@ -160,7 +174,7 @@ class Actor:
 
     def _choose(self, s: Tensor, settings: CostSettings, memory: Memory | None) -> tuple[Choice | None, Tensor | None]:
         """Whether Mode-1 is enough, and its chunk (H, A) in −1…1; None where there is nothing to choose."""
-        if self._arbiter is None or settings.goal_state is None or self._way_out is not None \
+        if self._arbiter is None or not self._taught or self._way_out is not None \
                 or not bool(torch.isfinite(s).all()):
             return None, None
         chunk = self._policy(s, settings.goal_state, settings.task, memory)
@@ -202,8 +216,8 @@ class Actor:
         if plan.ages[-1] == 0 and not self._there(s, settings) and self._impasse.stuck(
                 float(plan.searches[-1].energy[0])):
             steps = self._rungs[0].configs[0].horizon * self._impasse.leave()
-            promises = None if self._explorer is None or settings.goal_state is None else \
-                self._explorer.promises(settings.goal_state)
+            knows = self._taught and not (self._arbiter and self._arbiter.surprised)
+            promises = self._explorer.promises(settings.goal_state) if self._explorer and knows else None
             self._way_out = way_out(s, self._rollout(settings, None), len(self._world.action_names), steps,
                                     self._generator, promises)
             return self._leave(s, settings, memory, tick)
@@ -249,7 +263,7 @@ class Actor:
     def _plan(self, rung: int, levels: list[Tensor], settings: CostSettings, previous_action: np.ndarray | None,
               memory: Memory | None, deadline: float) -> HierarchyPlan:
         configs = self._rungs[rung].configs
-        proposals = () if self._policy is None or settings.goal_state is None else proposed(
+        proposals = () if not self._taught else proposed(
             self._policy, self._world.model, configs, levels, settings.goal_state, settings.task, memory)
         previous = None if previous_action is None else self._world.scale_actions(previous_action)
         warm = None if self._warm is None or self._warm[0] is not settings else tuple(

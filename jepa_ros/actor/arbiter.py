@@ -56,6 +56,11 @@ class Arbiter:
         self._below = math.inf      # energy that Mode-2 must come below before Mode-1 tries again
         self.surprise = math.nan
 
+    @property
+    def surprised(self) -> bool:
+        """Whether the newest percept was so far from what the world model foresaw that it cannot be trusted now."""
+        return self.surprise > SURPRISED
+
     def choose(self, evidence: Evidence) -> Choice:
         """Mode-1 or Mode-2 for this tick."""
         doubt = self._doubt(evidence)

@@ -34,6 +34,10 @@ class Reflex:
         back, offset = inverse
         return ((wanted - offset) @ back.T).clamp(-1, 1)
 
+    def knows(self, task: Tensor | None) -> bool:
+        """Whether it was taught to do this task, which its token names."""
+        return self._policy.tokens > 0 and task is not None
+
     def wanted(self, s: Tensor, goal: Tensor, task: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """The same as actions of training, whatever they do now."""
         return self._policy(s, goal, task, self._recalled(s, memory))

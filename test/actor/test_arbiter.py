@@ -5,6 +5,7 @@ import acting
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
+import pytest
 import tiny
 import torch
 
@@ -12,6 +13,7 @@ from jepa_ros.actor.actor import PLANNED, REACTIVE
 from jepa_ros.actor.arbiter import Arbiter, Evidence, KEEPS_S, PATIENCE_S, SURPRISED
 from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.cost import Region
+from jepa_ros.cost.critic import Critic
 
 SURE = Evidence(uncertainty=0.1, surprise=1.0, now=1.0, ahead=0.5)
 
@@ -145,3 +147,20 @@ def test_a_policy_of_unknown_uncertainty_changes_nothing():
     for x in (0.0, 0.05):
         one, other = with_arbiter.act(acting.at(x)), without.act(acting.at(x))
         assert one.mode == other.mode == PLANNED and np.array_equal(one.actions, other.actions)
+
+
+@pytest.mark.parametrize('asked', [{'weights': {'effort': 0.5}}, {'program': torch.zeros(3, 2)},
+                                   {'discomfort': [Region({'x_m': 0.4, 'y_m': 0.4}, 0.1)]}])
+def test_who_was_not_taught_the_task_neither_acts_nor_seeds_plans(asked):
+    """A policy that learned to reach goals knows nothing of saving energy, of a way to follow, of unpleasant places."""
+    decision = actor(sure_policy(), **asked).act(acting.at())
+    assert decision.mode == PLANNED and not decision.why
+    assert np.array_equal(decision.actions, actor(acting.policy(), **asked).act(acting.at()).actions)
+
+
+def test_the_weight_of_the_critic_is_no_other_task():
+    made = acting.actor(policy=sure_policy())
+    made._cost._critic = Critic(2, 8).requires_grad_(False)
+    made._arbiter = Arbiter(0.2)
+    made.configure(goal=acting.GOAL, budget_ms=10_000, weights={'critic': 1.0})
+    assert made.act(acting.at()).mode == REACTIVE

@@ -48,7 +48,7 @@ def test_one_level_plans_alone_with_as_many_samples():
     drive(agent, world, start_goal_pairs(world, 1, 0)[0], replace(SHORT, max_time_s=0.1))
     task = start_goal_pairs(world, 1, 0)[0]
     state = agent.perception.encode(percept(agent, world.image()))
-    agent.actor.configure(goal=closed_loop.Goal(levels=state.levels), budget_ms=1e4)
+    agent.actor.configure(goal=closed_loop.Goal(levels=state.levels), budget_ms=1e4, mode='planned')
     decision = agent.actor.act(state)
     assert (decision.actions.shape, decision.samples, decision.subgoals) == ((20, 2), [flat.samples], [])
     assert task.values == start_goal_pairs(world, 1, 0)[0].values
