@@ -116,7 +116,7 @@ def running(request, module_ros_domain, random_model):
     with supervisor:
         pids = supervisor.wait_ready(60.0) and dict(supervisor.pids)
         client = Client()
-        client.wait(lambda: client.heard('state'), 'the first state')
+        client.wait(lambda: client.heard('state') and client.heard('configuration'), 'the first state')
         yield Running(supervisor, client, lines)
         client.close()
         pids |= supervisor.pids
