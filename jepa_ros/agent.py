@@ -53,7 +53,7 @@ class Networks(nn.Module):
             if size and getattr(card, name) not in (0, size):
                 raise ConfigError(f'{name} is {getattr(card, name)}: the task token of this model has {size} numbers')
         self.world_model = HJEPA(config, observations)
-        recalled = self.world_model.levels[0].recalled
+        recalled = self.world_model.levels[0].config.recalled
         if card.policy_recalled not in (0, recalled):
             raise ConfigError(f'policy_recalled is {card.policy_recalled}: memory says {recalled} numbers to level 0')
         self.policy = Policy(config.dim, config.action_dim, card.policy_chunk, card.policy_width, card.policy_doubts,
@@ -131,11 +131,10 @@ class Agent:
         if config is None:
             config = ModelConfig(action_dim=len(contract.action_names), readouts=len(contract.readout_names))
         torch.manual_seed(seed)
-        recall = config.levels[0].recall
         card = ModelCard(name=name, contract_sha256=contract.sha256(), contract=contract.model_dump(mode='json'),
                          architecture=config.model_dump(mode='json'), goal_tolerance=0.02,
                          planners=[dataclasses.asdict(p) for p in planners[:len(config.levels)]],
-                         policy_recalled=0 if recall is None else recall.width,
+                         policy_recalled=config.levels[0].recalled,
                          policy_chunk=planners[0].horizon, term_set_sha256=term_set_sha256())
         return cls(Networks(config, contract.observations, card), card, contract)
 

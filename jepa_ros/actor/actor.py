@@ -18,11 +18,10 @@ from jepa_ros.actor.pace import ladder, Pace, Tick
 from jepa_ros.actor.past import Past
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
-from jepa_ros.actor.proposals import proposed
+from jepa_ros.actor.proposals import Proposals
 from jepa_ros.actor.reflex import Reflex
 from jepa_ros.actor.unfamiliar import goal_warning
 from jepa_ros.cost.cost import Cost, CostSettings, Goal, Region
-from jepa_ros.cost.settings import CRITIC
 from jepa_ros.energy.distance import squared
 from jepa_ros.errors import ConfigError
 from jepa_ros.perception.perception import EncodedState
@@ -57,7 +56,7 @@ class Actor:
         self.pace = Pace(len(self._rungs))
         self._seed = seed
         self._settings: tuple[CostSettings, str, float] | None = None
-        self._taught = False        # whether Mode-1 learned what is asked
+        self._taught = False        # whether Mode-1 and critic learned what is asked
         self.goal_warning = ''      # what is odd about the goal; empty when nothing
         self._familiar = Familiar(cost, world_model.seen)
         self._impasse = Impasse()
@@ -112,20 +111,9 @@ class Actor:
             raise ConfigError('mode reactive needs a checkpoint with a policy and a goal given as a state '
                               '(image or bag)')
         self.goal_warning = goal_warning(self._world, goal)
-        self._taught = self._taught_for(settings)
+        self._taught = self._policy is not None and self._policy.taught(settings, self._cost.default_weights())
         self._settings = (settings, mode, budget_ms)
         self._begin()
-
-    def _taught_for(self, settings: CostSettings) -> bool:
-        """Whether Mode-1 and critic learned what is asked: to reach a goal at the usual weights, or a task by token.
-
-        They know nothing of other weights, of a program or of unpleasant places; guardrails are looked at in any case.
-        """
-        if settings.goal_state is None or self._policy is None:
-            return False
-        usual = self._cost.default_weights()
-        same = all(weight == usual[name] for name, weight in settings.weights.items() if name != CRITIC)
-        return self._policy.knows(settings.task) or same and not settings.program and settings.soft is None
 
     @torch.inference_mode()
     def calibrate(self, state: EncodedState) -> None:
@@ -177,8 +165,7 @@ class Actor:
         if self._arbiter is None or not self._taught or self._way_out is not None \
                 or not bool(torch.isfinite(s).all()):
             return None, None
-        chunk = self._policy(s, settings.goal_state, settings.task, memory)
-        uncertainty = float(self._policy.uncertainty(s, settings.goal_state, settings.task, memory))
+        chunk, uncertainty = self._policy.judged(s, settings.goal_state, settings.task, memory)
         now = ahead = torch.inf
         if uncertainty <= self._arbiter.threshold:      # else the outcome is known without looking ahead
             if self._hierarchies[0].violation(s, settings, chunk, memory, self._generator) > 0:
@@ -186,7 +173,7 @@ class Actor:
             end = self._rollout(settings, memory)(s[None], chunk[None])[0, -1]
             now, ahead = (float(self._arbiter.energy(each, settings.goal_state, settings.task)) for each in (s, end))
         there = self._there(s, settings)
-        return self._arbiter.choose(Evidence(uncertainty, self._arbiter.surprise, now, ahead, there)), chunk
+        return self._arbiter.choose(Evidence(uncertainty, now, ahead, there)), chunk
 
     def _rollout(self, settings: CostSettings, memory: Memory | None):
         """(s (1, D), actions (1, H, A)) -> states (1, H, D) of level 0."""
@@ -263,8 +250,8 @@ class Actor:
     def _plan(self, rung: int, levels: list[Tensor], settings: CostSettings, previous_action: np.ndarray | None,
               memory: Memory | None, deadline: float) -> HierarchyPlan:
         configs = self._rungs[rung].configs
-        proposals = () if not self._taught else proposed(
-            self._policy, self._world.model, configs, levels, settings.goal_state, settings.task, memory)
+        proposals = None if not self._taught else Proposals(
+            self._policy, self._world.model, levels, settings.goal_state, settings.task, memory)
         previous = None if previous_action is None else self._world.scale_actions(previous_action)
         warm = None if self._warm is None or self._warm[0] is not settings else tuple(
             of_length(actions, config.horizon) for actions, config in zip(self._warm[1], configs))

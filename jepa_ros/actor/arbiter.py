@@ -24,7 +24,6 @@ class Evidence:
     """What is known before anything is planned."""
 
     uncertainty: float      # of the policy here, infinite where unknown
-    surprise: float         # of the newest percept, NaN where unknown
     now: float              # energy to come from the present state
     ahead: float            # … from the state at the end of Mode-1's chunk, as the world model foresees it
     there: bool = False     # the goal counts as reached: there the energy need not fall
@@ -46,7 +45,7 @@ class Arbiter:
         """energy: (s, goal, task) -> (...), what counts as nearer: that of the critic, who sees far, or distance."""
         self.threshold, self.energy = threshold, energy
         self._keeps, self._patience = round(KEEPS_S / period_s), round(PATIENCE_S / period_s)
-        self.surprise = math.nan        # of the newest percept; whoever knows it says so
+        self.surprise = math.nan        # of the newest percept, NaN where unknown; whoever knows it says so
         self.reset()
 
     def reset(self) -> None:
@@ -85,8 +84,8 @@ class Arbiter:
         limit = self.threshold if self._reactive else SURE_AGAIN * self.threshold
         if not evidence.uncertainty <= limit:
             return f'Mode-1 is unsure ({evidence.uncertainty:.2g} of {limit:.2g})'
-        if evidence.surprise > SURPRISED:
-            return f'surprised ({evidence.surprise:.2g} times the usual error)'
+        if self.surprised:
+            return f'surprised ({self.surprise:.2g} times the usual error)'
         if not (evidence.ahead < evidence.now or evidence.there):
             return f'Mode-1 would not lower the energy ({evidence.now:.3g} to {evidence.ahead:.3g})'
         if evidence.now < PROGRESS * self._least or evidence.there:

@@ -5,7 +5,7 @@ below, which pays the distance to it (plus what its actions cost), and so on dow
 above may keep its plan for some ticks; at the end gradients may refine the plans of all levels together. Latents are
 taken at their most probable value unless a level asks for several scenarios (`risk.py`).
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 import time
@@ -78,14 +78,14 @@ class Hierarchy:
         return torch.stack(limits).amin(0) if limits else None
 
     def plan(self, s: Sequence[Tensor], settings: CostSettings, *, warm_starts: tuple[Tensor, ...] | None = None,
-             proposals: Sequence[Tensor | None] = (), previous_action: Tensor | None = None,
-             memory: Memory | None = None,
+             proposals: Callable[[int, PlannerConfig], Tensor | None] | None = None,
+             previous_action: Tensor | None = None, memory: Memory | None = None,
              above: Sequence[Memory | None] = (), generator: torch.Generator | None = None,
              deadline: float | None = None, last: HierarchyPlan | None = None) -> HierarchyPlan:
-        """s: states (B, D_l) of all levels; warm_starts: last plan's actions per level; proposals: candidates
-        (B, P, H_l, A_l) per level, None for a level without; memory, what level 0's predictor remembers of the past,
-        and `above` those of the levels above it, which may be left out. last: the plan of the tick before, for the same
-        settings, of which upper levels may keep theirs (`replan_every`).
+        """s: states (B, D_l) of all levels; warm_starts: last plan's actions per level; proposals: asked for
+        candidates (B, P, H_l, A_l) or None by the number and settings of each level that searches; memory, what level
+        0's predictor remembers of the past, and `above` those of the levels above it, which may be left out. last: the
+        plan of the tick before, for the same settings, of which upper levels may keep theirs (`replan_every`).
         """
         memories = (memory, *above, *[None] * len(self.planners))[:len(self.planners)]
         if self._gradients:
@@ -102,7 +102,7 @@ class Hierarchy:
             else:
                 search = self._search(
                     problem, len(s[level]), warm_starts[level] if warm_starts else None,
-                    proposals[level] if level < len(proposals) else None, generator,
+                    proposals(level, self.planners[level].config) if proposals else None, generator,
                     self._level_deadline(level, deadline), previous_action if level == 0 else None)
                 levels.append((search, problem.rollout(search.actions[:, None])[:, 0], 0))
             subgoal = levels[-1][1][:, 0]

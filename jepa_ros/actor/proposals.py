@@ -5,6 +5,7 @@ chunk becomes a macro-action, and the predictor tells the state from which it ac
 need not find by chance what Mode-1 already knows, and is never worse than it in imagination.
 """
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,34 +16,40 @@ from jepa_ros.world_model.hjepa import HJEPA
 from jepa_ros.world_model.predictors import Memory
 
 
-def proposed(policy: Reflex, model: HJEPA, configs: Sequence[PlannerConfig], s: Sequence[Tensor], goal: Tensor,
-             task: Tensor | None = None, memory: Memory | None = None) -> tuple[Tensor | None, ...]:
-    """One candidate (1, 1, H_l, A_l) for each planned level, from its state s[l] (D,) to the goal (D,) of level 0;
-    memory as Mode-1 has it.
+@dataclass(frozen=True)
+class Proposals:
+    """What Mode-1 would do from states s[l] (D,) to the goal (D,) of level 0; memory as Mode-1 has it.
 
-    None for a level that the policy cannot drive: its chunk is shorter than the horizon of level 0, or than a period;
-    the states there are others than those that it knows; or the predictor needs to remember.
+    Called for each level that searches, so that nothing is imagined for one that keeps its plan.
     """
-    found: list[Tensor | None] = []
-    for number, config in enumerate(configs):
-        if number == 0:
-            whole = policy.chunk >= config.horizon
-            found.append(policy(s[0], goal, task, memory)[None, None, :config.horizon] if whole else None)
-        else:
-            found.append(_macro(policy, model, number, config.horizon, s[number], goal, task, memory))
-    return tuple(found)
 
+    policy: Reflex
+    model: HJEPA
+    s: Sequence[Tensor]
+    goal: Tensor
+    task: Tensor | None = None
+    memory: Memory | None = None
 
-def _macro(policy: Reflex, model: HJEPA, number: int, horizon: int, s: Tensor, goal: Tensor,
-           task: Tensor | None, memory: Memory | None) -> Tensor | None:
-    level = model.levels[number]
-    shared = not any(lower.pooled for lower in model.config.levels[1:number + 1])
-    if not shared or level.period > policy.chunk or level.context > 1:
-        return None
-    actions = []
-    for _ in range(horizon):
-        macro = level.action_encoder(policy.wanted(s, goal, task, memory)[:level.period])
-        macro = macro.clamp(level.action_encoder.low, level.action_encoder.high)
-        actions.append(macro)
-        s = level.predict(s, macro, task=task)
-    return torch.stack(actions)[None, None]
+    def __call__(self, number: int, config: PlannerConfig) -> Tensor | None:
+        """One candidate (1, 1, H_l, A_l) for level `number`.
+
+        None for a level that the policy cannot drive: its chunk is shorter than the horizon of level 0, or than a
+        period; the states there are others than those that it knows; or the predictor needs to remember.
+        """
+        if number:
+            return self._macro(number, config.horizon)
+        if self.policy.chunk < config.horizon:
+            return None
+        return self.policy(self.s[0], self.goal, self.task, self.memory)[None, None, :config.horizon]
+
+    def _macro(self, number: int, horizon: int) -> Tensor | None:
+        level, s, actions = self.model.levels[number], self.s[number], []
+        shared = not any(lower.pooled for lower in self.model.config.levels[1:number + 1])
+        if not shared or level.period > self.policy.chunk or level.context > 1:
+            return None
+        encoder = level.action_encoder
+        for _ in range(horizon):
+            wanted = self.policy.wanted(s, self.goal, self.task, self.memory)
+            actions.append(encoder(wanted[:level.period]).clamp(encoder.low, encoder.high))
+            s = level.predict(s, actions[-1], task=self.task)
+        return torch.stack(actions)[None, None]

@@ -3,10 +3,14 @@
 A policy was taught what actions did in training. Where adaptation found that they do M a + b of that now (`JEPA`,
 `action_map`), what it wants is asked of the robot by the action that does it: a reversed base is steered reversed.
 """
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from jepa_ros.actor.policy import Policy
+from jepa_ros.cost.cost import CostSettings
+from jepa_ros.cost.settings import CRITIC
 from jepa_ros.world_model.jepa import JEPA
 from jepa_ros.world_model.predictors import Memory
 
@@ -28,23 +32,37 @@ class Reflex:
 
     def __call__(self, s: Tensor, goal: Tensor, task: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """s (D,), goal (D,), task (Z,), memory of one robot, as level 0 has it -> (chunk, A) in −1…1."""
-        wanted, inverse = self.wanted(s, goal, task, memory), self._inverted()
-        if inverse is None:
-            return wanted
-        back, offset = inverse
-        return ((wanted - offset) @ back.T).clamp(-1, 1)
+        return self._asked(self.wanted(s, goal, task, memory))
 
-    def knows(self, task: Tensor | None) -> bool:
-        """Whether it was taught to do this task, which its token names."""
-        return self._policy.tokens > 0 and task is not None
+    def taught(self, settings: CostSettings, usual: Mapping[str, float]) -> bool:
+        """Whether it learned what is asked: to reach a goal at the `usual` weights, or a task that its token names.
+
+        It knows nothing of other weights, of a program or of unpleasant places; guardrails are looked at in any case.
+        """
+        if settings.goal_state is None:
+            return False
+        if self._policy.tokens > 0 and settings.task is not None:
+            return True
+        same = all(weight == usual[name] for name, weight in settings.weights.items() if name != CRITIC)
+        return same and not settings.program and settings.soft is None
 
     def wanted(self, s: Tensor, goal: Tensor, task: Tensor | None = None, memory: Memory | None = None) -> Tensor:
         """The same as actions of training, whatever they do now."""
         return self._policy(s, goal, task, self._recalled(s, memory))
 
-    def uncertainty(self, s: Tensor, goal: Tensor, task: Tensor | None = None, memory: Memory | None = None) -> Tensor:
-        """As the policy's: how probable it is that Mode-1 alone does not reach the goal."""
-        return self._policy.uncertainty(s, goal, task, self._recalled(s, memory))
+    def judged(self, s: Tensor, goal: Tensor, task: Tensor | None = None,
+               memory: Memory | None = None) -> tuple[Tensor, float]:
+        """What it does (chunk, A), and how probable it is that Mode-1 alone does not reach the goal."""
+        known = self._recalled(s, memory)
+        return (self._asked(self._policy(s, goal, task, known)),
+                float(self._policy.uncertainty(s, goal, task, known)))
+
+    def _asked(self, wanted: Tensor) -> Tensor:
+        inverse = self._inverted()
+        if inverse is None:
+            return wanted
+        back, offset = inverse
+        return ((wanted - offset) @ back.T).clamp(-1, 1)
 
     def _recalled(self, s: Tensor, memory: Memory | None) -> Tensor | None:
         return self._dynamics.known(s[None], memory)[0] if self._policy.recalled else None

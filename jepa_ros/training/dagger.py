@@ -241,7 +241,7 @@ def _doubts(agent: Agent, practice: Practice, judge: Practice, driven: list[list
 def _that_doubts(agent: Agent, settings: DaggerSettings) -> Agent:
     """The same agent with a fresh policy that doubts, unless it has one; the critic goes on learning. Or both new."""
     forgotten = ('policy.', 'critic.') if settings.afresh else () if agent.card.policy_doubts else ('policy.',)
-    recalled = agent.networks.world_model.levels[0].recalled if forgotten else agent.card.policy_recalled
+    recalled = agent.networks.world_model.levels[0].config.recalled if forgotten else agent.card.policy_recalled
     card = agent.card.model_copy(update={'policy_doubts': True, 'policy_threshold': 0.0, 'policy_recalled': recalled})
     torch.manual_seed(settings.seed)
     networks = Networks(card.model_settings(), agent.contract.observations, card)

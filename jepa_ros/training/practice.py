@@ -6,11 +6,13 @@ is differentiable, how to act better: what Mode-2 finds by search, a policy amor
 inference"). The critic closes both horizons. `dagger.py` goes through the rounds.
 """
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn, Tensor
 
 from jepa_ros.actor.hierarchy import Hierarchy
+from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.cost import Cost
 from jepa_ros.cost.critic import Critic, critic_loss
@@ -126,8 +128,8 @@ class Practice:
             settings = type(settings)(settings.weights, goal_levels=self.model.still(goals))
             own = policy(some, goals, known=jepa.known(some, held))
             with torch.autocast(some.device.type, torch.bfloat16):      # a label needs not be exact
-                plan = self.hierarchy.plan(self.model.still(some), settings, proposals=(own[:, None],), memory=held,
-                                           generator=generator)
+                plan = self.hierarchy.plan(self.model.still(some), settings, memory=held, generator=generator,
+                                           proposals=partial(_at_level_0, own[:, None]))
             found = plan.searches[0].actions.float()
             both = torch.stack([found, own[:, :found.shape[1]]], 1)     # (B, 2, H, A)
             states = jepa.rollout(some[:, None].expand(-1, 2, -1), both, memory=expand_memory(held, 2))
@@ -154,6 +156,11 @@ class Practice:
             weight *= STEP_DISCOUNT
         ahead = torch.stack(done[:policy.chunk], 1).detach()
         return loss + weight * critic(s, goal).mean() + (first[:, :ahead.shape[1]] - ahead).square().mean()
+
+
+def _at_level_0(candidates: Tensor, level: int, config: PlannerConfig) -> Tensor | None:
+    """For `Hierarchy.plan`: the same candidates (B, P, H, A) whatever is asked, and none above."""
+    return None if level else candidates
 
 
 def _returns(energies: Tensor, values: Tensor) -> Tensor:

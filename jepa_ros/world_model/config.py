@@ -73,6 +73,11 @@ class LevelConfig(_Strict):
         return self
 
     @property
+    def recalled(self) -> int:
+        """Numbers that memory says to whoever asks at this level; 0 where it does not recall."""
+        return 0 if self.recall is None else self.recall.width
+
+    @property
     def pooled(self) -> bool:
         """The level has a state space of its own."""
         return self.encoder != 'identity'

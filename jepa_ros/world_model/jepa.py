@@ -86,7 +86,7 @@ class JEPA(nn.Module):
         condition = self.action_encoder.dim + latent.latent.dim + (task_dim if config.task else 0)
 
         def make() -> Predictor:
-            inner = build_predictor(config.predictor, self.dim, condition + self.recalled, config.width, config.depth,
+            inner = build_predictor(config.predictor, self.dim, condition + config.recalled, config.width, config.depth,
                                     config.options)
             return inner if config.recall is None else Recalling(config.recall, inner)
         self.predictor = make() if config.ensemble == 1 else Ensemble(make, config.ensemble)
@@ -136,11 +136,6 @@ class JEPA(nn.Module):
     def remember(self, s: Tensor, a: Tensor, task: Tensor | None = None) -> Memory | None:
         """States s (..., T, D) before the present one and the actions a (..., T, A) taken there, for `rollout`."""
         return self.predictor.begin(s, self.condition(s, a, task=task)) if self.context > 1 and s.shape[-2] else None
-
-    @property
-    def recalled(self) -> int:
-        """Numbers that `known` gives; 0 for a level that does not recall."""
-        return 0 if self.config.recall is None else self.config.recall.width
 
     def known(self, s: Tensor, memory: Memory | None) -> Tensor | None:
         """What memory says of states s (..., D), and how sure that is: (..., R), for a policy (LeCun §4.9).

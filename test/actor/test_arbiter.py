@@ -15,11 +15,17 @@ from jepa_ros.actor.policy import Policy
 from jepa_ros.cost.cost import Region
 from jepa_ros.cost.critic import Critic
 
-SURE = Evidence(uncertainty=0.1, surprise=1.0, now=1.0, ahead=0.5)
+SURE = Evidence(uncertainty=0.1, now=1.0, ahead=0.5)
 
 
 def but(**changes) -> Evidence:
     return dataclasses.replace(SURE, **changes)
+
+
+def surprised(surprise: float = 50.0) -> Arbiter:
+    arbiter = Arbiter(0.5, 0.1)
+    arbiter.surprise = surprise
+    return arbiter
 
 
 def progressing(count: int, **changes):
@@ -33,21 +39,24 @@ def test_mode_1_acts_alone_while_nothing_speaks_against_it():
 
 
 def test_each_doubt_calls_mode_2_and_is_named():
-    for doubt, words in ((but(uncertainty=0.6), 'unsure'), (but(surprise=2 * SURPRISED), 'surprised'),
-                         (but(ahead=1.1), 'would not lower the energy'), (but(uncertainty=np.inf), 'unsure'),
-                         (but(uncertainty=np.nan), 'unsure'), (but(ahead=np.nan), 'would not lower')):
+    for doubt, words in ((but(uncertainty=0.6), 'unsure'), (but(ahead=1.1), 'would not lower the energy'),
+                         (but(uncertainty=np.inf), 'unsure'), (but(uncertainty=np.nan), 'unsure'),
+                         (but(ahead=np.nan), 'would not lower')):
         choice = Arbiter(0.5).choose(doubt)
         assert not choice.reactive and words in choice.why, doubt
+    choice = surprised(2 * SURPRISED).choose(SURE)
+    assert not choice.reactive and 'surprised' in choice.why
 
 
 def test_an_unknown_surprise_is_no_doubt_and_at_the_goal_the_energy_need_not_fall():
-    assert Arbiter(0.5).choose(but(surprise=np.nan)).reactive
+    assert surprised(np.nan).choose(SURE).reactive
     assert Arbiter(0.5).choose(but(now=0.005, ahead=0.006, there=True)).reactive
 
 
 def test_mode_2_keeps_the_wheel_until_no_doubt_has_come_for_a_while():
-    arbiter = Arbiter(0.5, 0.1)
-    arbiter.choose(but(surprise=50.0))
+    arbiter = surprised()
+    arbiter.choose(SURE)
+    arbiter.surprise = 1.0
     modes = [arbiter.choose(SURE).reactive for _ in range(10)]
     assert modes == [False] * round(KEEPS_S / 0.1) + [True] * (10 - round(KEEPS_S / 0.1))
 
@@ -75,8 +84,8 @@ def test_who_got_stuck_gets_the_wheel_back_when_mode_2_has_come_nearer():
 
 
 def test_a_new_goal_forgets_the_doubts_of_the_old_one():
-    arbiter = Arbiter(0.5)
-    arbiter.choose(but(surprise=50.0))
+    arbiter = surprised()
+    arbiter.choose(SURE)
     arbiter.reset()
     assert arbiter.choose(SURE).reactive
 
@@ -85,9 +94,9 @@ def test_a_new_goal_forgets_the_doubts_of_the_old_one():
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 100), st.floats(0, 2), st.floats(0, 2)), max_size=60))
 def test_mode_1_never_acts_where_it_is_unsure_or_surprised_or_raises_the_energy(ticks):
     arbiter = Arbiter(0.5)
-    for uncertainty, surprise, now, ahead in ticks:
-        if arbiter.choose(Evidence(uncertainty, surprise, now, ahead)).reactive:
-            assert uncertainty <= 0.5 and surprise <= SURPRISED and ahead < now
+    for uncertainty, arbiter.surprise, now, ahead in ticks:
+        if arbiter.choose(Evidence(uncertainty, now, ahead)).reactive:
+            assert uncertainty <= 0.5 and arbiter.surprise <= SURPRISED and ahead < now
 
 
 # in the actor

@@ -111,7 +111,7 @@ def test_no_plan_changes_an_action_faster_than_the_robot_or_the_configuration_al
     planner, cost = guarded(robot=torch.tensor([0.2, 0.5]), max_change=own, method=method, samples=64, horizon=6)
     previous = torch.tensor([-0.5, 0.9])
     plan = planner.plan((torch.zeros(1, 2),), cost.make_settings(Goal(levels=(torch.tensor([9.0, -9.0]),))),
-                        proposals=(torch.ones(1, 1, 6, 2),), previous_action=previous, generator=generator())
+                        proposals=lambda *_: torch.ones(1, 1, 6, 2), previous_action=previous, generator=generator())
     steps = torch.diff(plan.searches[0].actions[0], dim=0, prepend=previous[None]).abs().amax(0)
     assert bool((steps <= torch.tensor(expected) + 1e-6).all())
     assert bool((steps > 0.5 * torch.tensor(expected)).all())       # and it makes use of it

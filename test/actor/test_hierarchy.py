@@ -111,13 +111,14 @@ def test_a_deadline_already_passed_gives_one_iteration_on_every_level():
     assert plan.deadline_hit
 
 
-def test_proposals_go_to_level_zero_and_are_not_lost():
+def test_proposals_are_not_lost():
     planner, cost = hierarchy(1, samples=4, iterations=1, elites=2)
     settings = cost.make_settings(Goal(levels=(GOAL,)), {'effort': 0.0, 'smoothness': 0.0})
     best = torch.zeros(1, 1, 4, 2)
     best[0, 0, :, 0] = torch.tensor([1.0, 1.0, 0.5, 0.0])
     best[0, 0, :, 1] = torch.tensor([-1.0, -0.5, 0.0, 0.0])
-    plan = planner.plan((torch.zeros(1, 2),) * 3, settings, proposals=(best,), generator=generator())
+    plan = planner.plan((torch.zeros(1, 2),) * 3, settings, proposals=lambda level, config: best,
+                        generator=generator())
     assert torch.equal(plan.searches[0].actions, best[0])
 
 
@@ -200,6 +201,17 @@ def test_an_upper_plan_is_kept_for_as_many_ticks_as_it_says():
         assert torch.equal(plan.searches[1].actions, before.searches[1].actions) == kept
         assert torch.equal(plan.subgoals[0], before.subgoals[0]) == kept
         assert not torch.equal(plan.searches[0].actions, before.searches[0].actions)
+
+
+def test_only_a_level_that_searches_asks_for_proposals():
+    planner, settings = keeping(3)
+    last, asked = None, []
+    for _ in range(3):
+        numbers = []
+        last = planner.plan((HERE[None],) * 2, settings, generator=generator(), last=last,
+                            proposals=lambda number, config, numbers=numbers: numbers.append(number))
+        asked.append(numbers)
+    assert asked == [[1, 0], [0], [0]]
 
 
 def test_by_default_every_level_plans_at_every_tick():

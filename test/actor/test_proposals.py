@@ -6,7 +6,7 @@ import torch
 
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.actor.policy import Policy
-from jepa_ros.actor.proposals import proposed
+from jepa_ros.actor.proposals import Proposals
 from jepa_ros.actor.reflex import Reflex
 from jepa_ros.energy.distance import squared
 
@@ -36,8 +36,8 @@ def integrator(levels: int = 2):
 
 
 def seeds(model, chunk: int = 4, configs=CONFIGS):
-    return proposed(Reflex(Straight(2, 2, chunk, 8), model.levels[0]), model, configs,
-                    [torch.zeros(2)] * len(configs), FAR)
+    asked = Proposals(Reflex(Straight(2, 2, chunk, 8), model.levels[0]), model, [torch.zeros(2)] * len(configs), FAR)
+    return [asked(number, config) for number, config in enumerate(configs)]
 
 
 def test_each_level_is_offered_what_mode_1_would_do():
