@@ -51,8 +51,8 @@ class Actor:
         self._policy = None if policy is None else Reflex(policy, world_model.model.levels[0])
         self._arbiter, self._explorer = arbiter, explorer
         self._rungs = ladder(configs)
-        self._hierarchies = [Hierarchy(world_model.model, cost, rung.configs, world_model.max_change)
-                             for rung in self._rungs]
+        self._hierarchies = [Hierarchy(world_model.model, cost, rung.configs, world_model.max_change,
+                                       world_model.slowed) for rung in self._rungs]
         self.pace = Pace(len(self._rungs))
         self._seed = seed
         self._settings: tuple[CostSettings, str, float] | None = None
@@ -96,7 +96,7 @@ class Actor:
     def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None, mode: str = 'auto',
                   budget_ms: float = 50.0, regions: Sequence[Region] = (), discomfort: Sequence[Region] = (),
                   program: Tensor | None = None, remembered: Tensor | None = None,
-                  modulation: Mapping[str, float] | None = None) -> None:
+                  modulation: Mapping[str, float] | None = None, speed: float = 1.0) -> None:
         """Set what to reach, what to keep out of and how long a plan may take; the rest as in `Cost.make_settings`.
 
         ConfigError or CostError name what is wrong; the old settings then stay.
@@ -106,7 +106,7 @@ class Actor:
         if not budget_ms > 0:
             raise ConfigError(f'planner budget is {budget_ms} ms: it must be positive')
         settings = self._cost.make_settings(goal, weights, regions, discomfort=discomfort, program=program,
-                                            remembered=remembered, modulation=modulation)
+                                            remembered=remembered, modulation=modulation, speed=speed)
         if mode == 'reactive' and (self._policy is None or settings.goal_state is None):
             raise ConfigError('mode reactive needs a checkpoint with a policy and a goal given as a state '
                               '(image or bag)')
@@ -166,6 +166,7 @@ class Actor:
                 or not bool(torch.isfinite(s).all()):
             return None, None
         chunk, uncertainty = self._policy.judged(s, settings.goal_state, settings.task, memory)
+        chunk = self._world.slowed(chunk, settings.speed)
         now = ahead = torch.inf
         if uncertainty <= self._arbiter.threshold:      # else the outcome is known without looking ahead
             if self._hierarchies[0].violation(s, settings, chunk, memory, self._generator) > 0:
@@ -205,8 +206,9 @@ class Actor:
             steps = self._rungs[0].configs[0].horizon * self._impasse.leave()
             knows = self._taught and not (self._arbiter and self._arbiter.surprised)
             promises = self._explorer.promises(settings.goal_state) if self._explorer and knows else None
-            self._way_out = way_out(s, self._rollout(settings, None), len(self._world.action_names), steps,
-                                    self._generator, promises)
+            way = way_out(s, self._rollout(settings, None), len(self._world.action_names), steps, self._generator,
+                          promises)
+            self._way_out = self._world.slowed(way, settings.speed)
             return self._leave(s, settings, memory, tick)
         decision = self._decision(rung, plan, tick)
         self.pace.ended((time.perf_counter() - deadline) * 1e3)
@@ -251,7 +253,8 @@ class Actor:
               memory: Memory | None, deadline: float) -> HierarchyPlan:
         configs = self._rungs[rung].configs
         proposals = None if not self._taught else Proposals(
-            self._policy, self._world.model, levels, settings.goal_state, settings.task, memory)
+            self._policy, self._world.model, levels, settings.goal_state, settings.task, memory,
+            partial(self._world.slowed, speed=settings.speed))
         previous = None if previous_action is None else self._world.scale_actions(previous_action)
         warm = None if self._warm is None or self._warm[0] is not settings else tuple(
             of_length(actions, config.horizon) for actions, config in zip(self._warm[1], configs))
@@ -283,6 +286,7 @@ class Actor:
             '' if bool(torch.isfinite(s).all()) else 'the state is not finite'
         if not why:
             chunk = self._policy(s, settings.goal_state, settings.task, memory) if way is None else way
+            chunk = self._world.slowed(chunk, settings.speed)
             broken = self._hierarchies[0].violation(s, settings, chunk, memory, self._generator)
             why = 'Mode-1 breaks a guardrail' if broken > 0 else ''
         if why:

@@ -55,9 +55,12 @@ class HierarchyPlan:
 class Hierarchy:
     """Plans with as many of the model's levels, from the bottom, as there are planner configurations."""
 
-    def __init__(self, model: HJEPA, cost: Cost, configs: Sequence[PlannerConfig], max_change: Tensor | None = None):
-        """`max_change` (A,): most that the robot's actions may change in a control step, in −1…1; None: no limit."""
-        self._model, self._cost, self._max_change = model, cost, max_change
+    def __init__(self, model: HJEPA, cost: Cost, configs: Sequence[PlannerConfig], max_change: Tensor | None = None,
+                 slowed: Callable[[Tensor, float], Tensor] = torch.mul):
+        """`max_change` (A,): most that the robot's actions may change in a control step, in −1…1; None: no limit.
+        slowed: (actions, speed) -> actions at that share of the robot's speed (`WorldModel.slowed`).
+        """
+        self._model, self._cost, self._max_change, self._slowed = model, cost, max_change, slowed
         self.planners: list[Planner] = [PLANNERS.get(c.method)(c) for c in configs]
         self._spaces = [self._space(level, config) for level, config in enumerate(configs)]
         self._gradients = any(c.joint or any(p.differentiates(i) for i in range(c.iterations))
@@ -71,6 +74,15 @@ class Hierarchy:
         # evenly spread over what training did: the same macro-actions for the same model
         drawn = e.sample((config.bins - 1,), torch.Generator(e.low.device).manual_seed(0))
         return SearchSpace(e.low, e.high, e.prior_mean, e.prior_std, torch.cat([e.prior_mean[None], drawn]))
+
+    def _within(self, level: int, speed: float) -> SearchSpace:
+        """The space of a level at a share of the robot's speed. Those above plan as ever: they say where to."""
+        space = self._spaces[level]
+        if level or speed == 1:
+            return space
+        low, high, mean = (self._slowed(actions, speed) for actions in (space.low, space.high, space.mean))
+        choices = None if space.choices is None else self._slowed(space.choices, speed)
+        return replace(space, low=low, high=high, mean=mean, std=speed * space.std, choices=choices)
 
     def _change(self, config: PlannerConfig, one: Tensor) -> Tensor | None:
         limits = [config.max_change * one] if config.max_change else []
@@ -110,7 +122,8 @@ class Hierarchy:
         steps = self.planners[0].config.joint
         if steps and (deadline is None or time.perf_counter() < deadline):
             new = ages.count(0)     # the levels above keep their plans
-            better, moved = refine(problems[:new], self._spaces, searches[:new], states[:new], steps,
+            spaces = [self._within(level, settings.speed) for level in range(new)]
+            better, moved = refine(problems[:new], spaces, searches[:new], states[:new], steps,
                                    self.planners[0].config.learning_rate, deadline)
             searches, states = (*better, *searches[new:]), (*moved, *states[new:])
         subgoals = tuple(x[:, 0] for x in states[1:])
@@ -120,7 +133,7 @@ class Hierarchy:
 
     def _search(self, problem: LevelEnergy, *how) -> Search:
         """The plan of one level; `how` as in `Planner.plan`."""
-        planner, space = self.planners[problem.level], self._spaces[problem.level]
+        planner, space = self.planners[problem.level], self._within(problem.level, problem.settings.speed)
         low = Numerics(planner.config.precision)
         if self._gradients or problem.scenarios or low.dtype(problem.s.device) == torch.float32:
             return planner.plan(problem, space, *how)

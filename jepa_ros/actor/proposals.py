@@ -4,7 +4,7 @@ At level 0 that is its chunk. Above, Mode-1 is imagined to go on from period to 
 chunk becomes a macro-action, and the predictor tells the state from which it acts next. A search that starts there
 need not find by chance what Mode-1 already knows, and is never worse than it in imagination.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,7 @@ class Proposals:
     goal: Tensor
     task: Tensor | None = None
     memory: Memory | None = None
+    slowed: Callable[[Tensor], Tensor] = lambda actions: actions    # to the speed asked for; above, where to counts
 
     def __call__(self, number: int, config: PlannerConfig) -> Tensor | None:
         """One candidate (1, 1, H_l, A_l) for level `number`.
@@ -40,7 +41,8 @@ class Proposals:
             return self._macro(number, config.horizon)
         if self.policy.chunk < config.horizon:
             return None
-        return self.policy(self.s[0], self.goal, self.task, self.memory)[None, None, :config.horizon]
+        chunk = self.policy(self.s[0], self.goal, self.task, self.memory)
+        return self.slowed(chunk)[None, None, :config.horizon]
 
     def _macro(self, number: int, horizon: int) -> Tensor | None:
         level, s, actions = self.model.levels[number], self.s[number], []

@@ -41,11 +41,14 @@ class Settings:
     discomforts: tuple[Region, ...] = ()    # to leave where possible
     program: object = None              # states (T, D) to follow
     part: str = ''                      # of a sequence: '2/4 reach'
+    speed: float = 1.0                  # share of the range of the robot's actions
 
     @property
     def cost_arguments(self) -> dict:
         """Goal, weights, regions and what else the cost takes: keywords of `Actor.configure` and `Cost.configure`."""
-        more = {'modulation': self.modulation} if self.modulation else {}
+        more: dict = {'modulation': self.modulation} if self.modulation else {}
+        if self.speed < 1:
+            more['speed'] = self.speed
         return dict(goal=self.goal, weights=self.weights, **where(self.regions, self.discomforts, self.program), **more)
 
 
@@ -200,7 +203,8 @@ class Configurator:
         weights = self._cost.make_settings(goal, task.weights, step.regions).weights
         name = course.top.name
         return Settings(self.settings.version + 1, True, name, goal_id, goal, weights, task.mode, task.budget_ms,
-                        course.top.limit_s, task.modulation, step.regions, step.discomforts, step.program, course.label)
+                        course.top.limit_s, task.modulation, step.regions, step.discomforts, step.program, course.label,
+                        task.speed)
 
     def _go_on(self, course: Course, step: Step, state: EncodedState, now_s: float) -> None:
         """Begin a further part; one that cannot be, as to stay where no goal may be, fails with the next state."""

@@ -46,6 +46,7 @@ class Task(Strict):
     program: Program = None
     mode: Literal['auto', 'reactive', 'planned'] = 'auto'
     budget_ms: float = Field(50.0, gt=0, le=10_000)
+    speed: float = Field(1.0, gt=0, le=1)
     timeout_s: Seconds = 60.0
     success: SuccessTest = SuccessTest()
     landmarks: bool = False

@@ -57,26 +57,28 @@ class Cost:
 
     def configure(self, *, goal: Goal | None, weights: Mapping[str, float] | None = None,
                   regions: Sequence[Region] = (), discomfort: Sequence[Region] = (), program: Tensor | None = None,
-                  remembered: Tensor | None = None, modulation: Mapping[str, float] | None = None) -> None:
+                  remembered: Tensor | None = None, modulation: Mapping[str, float] | None = None,
+                  speed: float = 1.0) -> None:
         """Put settings into force, see `make_settings`. CostError names what is wrong; the old settings then stay."""
         self.settings = self.make_settings(goal, weights, regions, discomfort=discomfort, program=program,
-                                           remembered=remembered, modulation=modulation)
+                                           remembered=remembered, modulation=modulation, speed=speed)
 
     def make_settings(self, goal: Goal | None, weights: Mapping[str, float] | None = None,
                       regions: Sequence[Region] = (), *, discomfort: Sequence[Region] = (),
                       program: Tensor | None = None, remembered: Tensor | None = None,
-                      modulation: Mapping[str, float] | None = None) -> CostSettings:
+                      modulation: Mapping[str, float] | None = None, speed: float = 1.0) -> CostSettings:
         """Checked settings, without putting them into force; terms not named in `weights` get their default.
 
         regions: no plan may enter them; discomfort: regions that are only unpleasant; program: states (T, D) of a
         demonstration to follow, one per control step; remembered: states (M, D) that curiosity finds old; modulation:
-        the task token by name, for predictor, critic and policy.
+        the task token by name, for predictor, critic and policy; speed: share of the range of each action that may be
+        used.
         """
         making = self._making
         settings = CostSettings(
             making.weights(weights, self.default_weights()), making.goal_levels(goal), making.goal_readouts(goal),
             making.bounds(regions), making.bounds(discomfort, 'of discomfort'), making.program(program),
-            *making.remembered(remembered), making.task(modulation))
+            *making.remembered(remembered), making.task(modulation), speed)
         asked = {} if goal is None else {name: float(value) for name, value in goal.readouts.items()}
         spread = dict(zip(self._readout_names, self._model.readout_std.tolist()))
         judged = asked or regions or self._drives

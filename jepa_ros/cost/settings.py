@@ -38,6 +38,7 @@ class CostSettings:
     remembered: tuple[Tensor, ...] = ()     # (M, D_l), states that are not new
     familiar: tuple[Tensor, ...] = ()       # () of each level: squared distance at which a state is half new
     task: Tensor | None = None              # (task_dim,) token for predictor, critic and policy
+    speed: float = 1.0                      # share of the range of the robot's actions that may be used, in (0, 1]
 
     def __post_init__(self) -> None:
         for name, weight in self.weights.items():
@@ -45,6 +46,8 @@ class CostSettings:
             if not weight >= floor:
                 raise CostError(f'weight {weight:g} of guardrail {name!r} is below its floor {floor:g}' if floor else
                                 f'weight of cost term {name!r} is {weight}: it must be finite and not negative')
+        if number(self.speed) is None or not 0 < self.speed <= 1:
+            raise CostError(f'speed is {self.speed!r}: it is a share of what the robot can do, above 0 and at most 1')
         object.__setattr__(self, 'weights', MappingProxyType(dict(self.weights)))
 
     @property

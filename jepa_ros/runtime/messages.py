@@ -13,6 +13,7 @@ from ..errors import ContractError
 from ..msg import Action, Configuration, Energy, EnergyTerm, Plan, Prediction, Region, State, Tensor
 
 DTYPES = ('float32', 'float64', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', 'uint32', 'uint64', 'bool')
+SPEED = 'actor.speed'   # among the modulation: the share of the range of the robot's actions that may be used
 
 
 def tensor_message(values) -> Tensor:
@@ -128,7 +129,8 @@ def fill_configuration(message: Configuration, settings) -> None:
     message.discomfort = [_region(region) for region in settings.discomforts]
     if settings.program is not None:
         message.program = tensor_message(settings.program)
-    message.modulation_names, message.modulation = mapping_fields(settings.modulation)
+    speed = {SPEED: settings.speed} if settings.speed < 1 else {}
+    message.modulation_names, message.modulation = mapping_fields({**settings.modulation, **speed})
 
 
 def configured_cost(message: Configuration, device: str = 'cpu') -> dict:
@@ -139,13 +141,20 @@ def configured_cost(message: Configuration, device: str = 'cpu') -> dict:
         said['discomfort'] = _regions(message.discomfort, 'discomfort')
     if message.program.shape:
         said['program'] = torch_tensor(message.program, 'configuration.program', (None, None), device)
-    if message.modulation_names or message.modulation:
-        said['modulation'] = configured_modulation(message)
+    modulation = _modulation(message)
+    if SPEED in modulation:
+        said['speed'] = modulation.pop(SPEED)
+    if modulation:
+        said['modulation'] = modulation
     return said
 
 
 def configured_modulation(message: Configuration) -> dict[str, float]:
     """Read the task token out of a Configuration, by name."""
+    return {name: value for name, value in _modulation(message).items() if name != SPEED}
+
+
+def _modulation(message: Configuration) -> dict[str, float]:
     return named(message.modulation_names, message.modulation, 'configuration.modulation')
 
 

@@ -53,6 +53,15 @@ class WorldModel:
         change = 2 * step / self._span
         return None if bool((change >= 2).all()) else change.to(self.device)
 
+    @property
+    def rest(self) -> Tensor:
+        """(A,) in −1…1: what asks for no motion, or for the least of it that the robot can do."""
+        return self.scale_actions((-self._low).clamp(0 * self._span, self._span) + self._low)
+
+    def slowed(self, actions: Tensor, speed: float) -> Tensor:
+        """Actions (..., A) in −1…1 at a share of what they ask for: in SI units, of their distance from rest."""
+        return actions if speed == 1 else self.rest + speed * (actions - self.rest)
+
     def step_period_s(self, level: int) -> float:
         """Seconds one prediction of that level spans."""
         return self.model.levels[level].period * self.control_period_s

@@ -46,6 +46,8 @@ def test_a_task_may_name_regions_that_no_plan_enters(tmp_path):
     (b'avoid: [{centre: {x_m: .nan}, radius: 1}]\n', 'avoid.0.centre.x_m'),
     (b'avoid: [{radius: 1}]\n', 'avoid.0.centre'),
     (b'mode: fast\n', 'mode: Input should be'),
+    (b'speed: 0\n', 'speed: Input should be greater than 0'),
+    (b'speed: 1.5\n', 'speed: Input should be less than or equal to 1'),
     (b'weights: {efort: 1}\n', "line 1: weights: unknown cost term 'efort' (did you mean effort?); known: "),
     (b'weights: {effort: -1}\n', 'weights: effort is -1: a weight is not negative'),
     (b'\nweights: {avoid: 3}\n', 'line 2: weights: avoid is 3, below the floor 10 of this guardrail: give 10 or more'),

@@ -1,4 +1,6 @@
 """Tasks of the user's own, sequences and sentences through the running nodes."""
+import time
+
 import pytest
 
 from jepa_ros.action import PursueGoal
@@ -14,6 +16,7 @@ TASKS = {
     'hopeless': 'sequence: [pause, never_there]\n',
     'far': 'landmarks: true\ntimeout_s: 1\n',
     'unpleasant': 'goal: none\ntimeout_s: 1\ndiscomfort: [{centre: {x_m: 0.0}, radius: 1.0}]\n',
+    'slow': 'goal: {readouts: {x_m: 90}}\ntimeout_s: 1.5\nspeed: 0.25\n',
     'tuned': 'goal: stay\nsuccess: never\nmodulation: {hurry: 1.0}\n',
 }
 
@@ -76,6 +79,14 @@ def test_a_task_over_landmarks_runs_and_what_is_unpleasant_reaches_the_other_org
     client.wait(lambda: any(c.discomfort and c.discomfort[0].radius == 1.0 for c in client.heard('configuration')),
                 'the region')
     assert client.result(handle).error_code == CODES.TIMEOUT
+
+
+def test_no_command_of_a_slow_task_is_faster(client):
+    since = time.monotonic()
+    assert client.pursue(kind=GOAL.OWN, task='slow').error_code == CODES.TIMEOUT
+    speeds = [max(abs(m.linear.x), abs(m.linear.y)) for m in client.sent('cmd_vel', since)]
+    limit_mps = 0.25 * 0.8      # of the robot contract
+    assert len(speeds) > 5 and 0.5 * limit_mps < max(speeds) <= limit_mps + 1e-6
 
 
 @pytest.mark.parametrize('fields, code, line', [

@@ -97,9 +97,9 @@ def test_regions_survive_a_configuration():
 
 def test_all_that_a_task_says_to_the_cost_survives_a_configuration():
     goal, region = Goal(levels=(torch.ones(3),)), Region({'x_m': 0.5}, 0.2)
-    settings = Settings(3, True, 'tour', 'g', goal, {'goal': 2.0}, modulation={'hurry': 0.5}, regions=(region,),
-                        discomforts=(Region({'y_m': 'other_y_m'}, 0.3),), program=torch.arange(6.0).reshape(2, 3),
-                        part='1/2 reach')
+    settings = Settings(3, True, 'tour', 'g', goal, {'goal': 2.0}, modulation={'hurry': 0.5}, speed=0.3,
+                        regions=(region,), discomforts=(Region({'y_m': 'other_y_m'}, 0.3),),
+                        program=torch.arange(6.0).reshape(2, 3), part='1/2 reach')
     message = Configuration()
     messages.fill_configuration(message, settings)
     message = through_the_wire(message)
@@ -107,7 +107,8 @@ def test_all_that_a_task_says_to_the_cost_survives_a_configuration():
     assert torch.equal(said['goal'].levels[0], goal.levels[0]) and said['weights'] == {'goal': 2.0}
     assert said['regions'] == settings.regions and said['discomfort'] == settings.discomforts
     assert torch.equal(said['program'], settings.program) and message.part == '1/2 reach'
-    assert messages.configured_modulation(message) == {'hurry': 0.5}
+    assert messages.configured_modulation(message) == said['modulation'] == {'hurry': 0.5}
+    assert said['speed'] == 0.3
     assert set(messages.configured_cost(Configuration())) == {'goal', 'weights', 'regions'}
 
 
