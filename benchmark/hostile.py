@@ -2,10 +2,11 @@
 
     python benchmark/hostile.py [--count 10000] [--seed 0]
 
-A robot whose world model is exact, s' = s + 0.1·a, with four readouts of s, gets weights, goals, regions, memories and
-demonstrations that are sensible, extreme or nonsense, and starts anywhere, within forbidden regions too. What the cost
-refuses, in one line, is not sent; of what is sent each step is judged here anew, in double precision and without the
-code of the cost. A violation is a step deeper into what is forbidden than the robot was (LeCun §3.2).
+A robot whose world model is exact, s' = s + 0.1·a, with four readouts of s, gets weights, goals, regions, memories,
+demonstrations and speeds that are sensible, extreme or nonsense, and starts anywhere, within forbidden regions too.
+What the cost refuses, in one line, is not sent; of what is sent each step is judged here anew, in double precision and
+without the code of the cost. A violation is a step deeper into what is forbidden than the robot was, or a faster one
+than allowed (LeCun §3.2).
 """
 import argparse
 from collections import Counter
@@ -159,6 +160,12 @@ class Hostile:
             return self.pick((torch.zeros(0, 2), torch.zeros(3, 5), torch.full((3, 2), float('nan')), 'here', [[]]))
         return torch.from_numpy(np.cumsum(self._rng.normal(0, 0.1, (int(self._rng.integers(1, 30)), 2)), 0)).float()
 
+    def speed(self) -> Any:
+        """A share of what the robot can do."""
+        if self.chance(0.6):
+            return 1.0
+        return self.pick(STRANGE) if self.chance(0.05) else float(self._rng.uniform(0.01, 1.0))
+
     def drives(self) -> Drives | None:
         if self.chance(0.4):
             return None
@@ -188,7 +195,8 @@ class Hostile:
         actor = self.actor(cost, model)
         try:
             goal, weights = self.goal(), self.weights()
-            extra = {'discomfort': self.regions(1, s), 'program': self.states(), 'remembered': self.states()}
+            extra = {'discomfort': self.regions(1, s), 'program': self.states(), 'remembered': self.states(),
+                     'speed': self.speed()}
             in_force = cost.make_settings(goal, weights, regions, **extra)
             mode = self.pick(('auto', 'auto', 'auto', 'planned', 'planned', 'reactive'))
             settings = Settings(1, goal, weights, mode, 10.0 ** self.pick((-4, 0, 3, 4)), tuple(regions), extra)
@@ -197,7 +205,7 @@ class Hostile:
             _refused(tally, str(error))
             return
         tally.lowered += any(not weight >= TERMS.get(name).floor for name, weight in in_force.weights.items())
-        self._drive(tally, actor, settings, s, Judge(regions, drives))
+        self._drive(tally, actor, settings, s, Judge(regions, drives, in_force.speed))
 
     def _drive(self, tally: Tally, actor: Actor, settings: Settings, s: np.ndarray, judge: 'Judge') -> None:
         """A few ticks, as the planning thread has them: where a plan fails, Mode-1 acts, or nothing is sent."""
@@ -234,14 +242,14 @@ def _refused(tally: Tally, line: str) -> None:
 class Judge:
     """What is forbidden, computed in double precision from the configuration itself."""
 
-    def __init__(self, regions: list[Region], drives: Drives | None):
-        self._regions, self._drives = regions, drives
+    def __init__(self, regions: list[Region], drives: Drives | None, speed: float = 1.0):
+        self._regions, self._drives, self._speed = regions, drives, speed
 
     def allows(self, s: np.ndarray, actions: np.ndarray) -> bool:
-        """Whether actions (H, 2) from s (2,) lead no deeper into what is forbidden than s is, and are within −1…1."""
+        """Whether actions (H, 2) from s (2,) lead no deeper into what is forbidden than s is, and are slow enough."""
         if not np.isfinite(s).all():
             return not actions.any()
-        now, allowed = self._depth(s), np.isfinite(actions).all() and np.abs(actions).max() <= 1 + 1e-6
+        now, allowed = self._depth(s), np.isfinite(actions).all() and np.abs(actions).max() <= self._speed + 1e-6
         limit = now + INSIDE_SLACK * (now > 0) + ROUNDING
         return bool(allowed) and all((self._depth(x) <= limit).all() for x in s + STEP * np.cumsum(actions, 0))
 

@@ -48,6 +48,11 @@ def test_the_judge_sees_each_step(hostile, region, actions, allowed):
     assert hostile.Judge([region], None).allows(np.zeros(2), actions) == allowed
 
 
+def test_the_judge_knows_how_fast_the_robot_may_be(hostile):
+    judge = hostile.Judge([], None, 0.3)
+    assert judge.allows(np.zeros(2), 0.3 * RIGHT) and not judge.allows(np.zeros(2), 0.31 * RIGHT)
+
+
 def test_the_judge_knows_the_drives_of_the_robot(hostile):
     judge = hostile.Judge([], Drives(collision=[Range(readout='front_m', low=0.8)]))
     assert judge.allows(np.zeros(2), RIGHT[:2]) and not judge.allows(np.zeros(2), RIGHT)
