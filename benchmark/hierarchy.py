@@ -2,7 +2,8 @@
 
     python benchmark/hierarchy.py [--episodes 40] [--workers 1] [--model two_rooms]
 
-Prints a table and writes results/hierarchy.json. "Samples" are candidates a tick over all levels and iterations;
+Mode-2 plans without Mode-1, which knows the way as far as the upper level does and would propose it to both. Prints a
+table and writes results/hierarchy.json. "Samples" are candidates a tick over all levels and iterations;
 "predictor steps" are how often a predictor is applied to find one plan (samples × horizon).
 """
 from dataclasses import asdict
@@ -37,7 +38,7 @@ def main() -> None:
     console, rows = Console(width=None if sys.stdout.isatty() else 140), []
     for world in WORLDS:
         for name, planners in cases(own):
-            settings = closed_loop.Settings(options.model, world, 'planned', planners=planners)
+            settings = closed_loop.Settings(options.model, world, 'planned', planners=planners, mode1=False)
             figures = measure(console, settings, options, f'{world}, {name}')
             rows.append({'world': world, 'case': name, **cost(planners), 'planners': [asdict(p) for p in planners],
                          **figures})

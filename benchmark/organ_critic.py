@@ -14,7 +14,6 @@ import numpy as np
 from organ_figures import parser, show
 import torch
 
-from jepa_ros.actor.actor import Actor
 from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.agent import Agent
 from jepa_ros.cost.critic_learner import CriticLearner, LearnerSettings, Trajectory
@@ -71,7 +70,7 @@ def _weighed(agent: Agent, planners: list[PlannerConfig], weight: float) -> Agen
     made = Agent(agent.networks, agent.card.model_copy(update={'planners': [asdict(p) for p in planners]}),
                  agent.contract)
     # without Mode-1, which knows the way as far as the critic does, and would be asked in the place of the horizon
-    made.actor = Actor(made.world_model, made.cost, planners, goal_tolerance=made.card.goal_tolerance)
+    made.actor = made.new_actor(mode1=False)
     task = made.configurator.tasks[DRIVEN.task]
     made.configurator.tasks[DRIVEN.task] = task.model_copy(update={'weights': {**task.weights, 'critic': weight}})
     return made

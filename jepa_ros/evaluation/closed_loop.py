@@ -49,6 +49,7 @@ class Settings:
     task: str = 'reach'
     max_time_s: float = MAX_TIME_S
     tasks: str = ''                     # the user's own: a file or a folder
+    mode1: bool = True                  # False: no policy seeds Mode-2, or acts in its place
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def load(settings: Settings) -> tuple[Agent, PlanarWorld]:
                               f'not {len(settings.planners)}')
         card = agent.card.model_copy(update={'planners': [asdict(p) for p in settings.planners]})
         agent = Agent(agent.networks, card, agent.contract, tasks=settings.tasks)
+    if not settings.mode1:
+        agent.actor = agent.new_actor(mode1=False)
     agent.warm_up()
     return agent, world
 

@@ -54,6 +54,14 @@ def test_one_level_plans_alone_with_as_many_samples():
     assert task.values == start_goal_pairs(world, 1, 0)[0].values
 
 
+def test_mode_2_can_be_asked_without_mode_1():
+    settings = replace(SHORT, mode1=False, max_time_s=0.3)
+    alone, = evaluate(replace(settings, mode='auto'), 1)
+    assert alone.ticks == 3 and alone.reactive == 0
+    with pytest.raises(ConfigError, match='mode reactive needs a checkpoint with a policy'):
+        evaluate(replace(settings, mode='reactive'), 1)
+
+
 def test_the_percept_is_what_perception_gets_from_the_topic():
     sensor_msgs = pytest.importorskip('sensor_msgs.msg')
     from jepa_ros.robot.adapters import to_array
