@@ -30,7 +30,7 @@ from jepa_ros.training.data import EpisodeSet, from_episodes
 WORLD = 'two_rooms_random_door'
 DRIVEN = closed_loop.Settings(world=WORLD, max_time_s=30.0)
 EXPLORED, STEPS = 300, 150      # episodes, steps of each
-PRACTICE = DaggerSettings(rounds=6, lived_rounds=14, world=WORLD, afresh=True)
+PRACTICE = DaggerSettings(rounds=6, lived_rounds=24, world=WORLD, afresh=True)     # as the shipped one
 TEST_SEED = 10_000              # of starts and goals: none of them is explored or learned from
 
 
