@@ -17,7 +17,18 @@ from launch.substitutions import (
 
 from jepa_ros.errors import ConfigError
 from jepa_ros.robot.contract import RobotContract
-from jepa_ros.runtime.launching import arguments, decimal, flag, LEARN, NO_MODEL, node, number, text, with_agent
+from jepa_ros.runtime.launching import (
+    arguments,
+    AS_EVER,
+    decimal,
+    DRIVING,
+    flag,
+    NO_MODEL,
+    node,
+    number,
+    text,
+    with_agent,
+)
 from jepa_ros.runtime.names import full_namespace
 from jepa_ros.runtime.rosbag2 import record_command, RECORDER, ROSBAG2
 
@@ -49,7 +60,7 @@ def generate_launch_description():
     clock = IfElseSubstitution(LaunchConfiguration('use_sim_time'), 'sim', 'system')
     return LaunchDescription([
         *arguments(
-            {**LEARN, 'model': "Checkpoint of the agent that drives; 'none' leaves that to `driver`.",
+            {**DRIVING, 'model': "Checkpoint of the agent that drives; 'none' leaves that to `driver`.",
              'output': 'Folder of the bag; it must not exist yet.',
              'driver': 'Without a model: random explores, teleop follows a joystick, none leaves it to others.',
              'episodes': 'Number of episodes to drive at random; then the launch ends.',
@@ -58,7 +69,7 @@ def generate_launch_description():
              'split_s': 'Seconds after which a new file of the bag is begun; 0 is never.',
              'compress_images': 'Raw images as jpeg or png under <topic>/compressed, or none.',
              'recorder': f'{RECORDER} records with audits and episodes by hand; {ROSBAG2} with `ros2 bag record`.'},
-            learn='false', model=NO_MODEL, output=f'bags/{datetime.now():%Y-%m-%d_%H-%M-%S}', driver='random',
+            **AS_EVER, model=NO_MODEL, output=f'bags/{datetime.now():%Y-%m-%d_%H-%M-%S}', driver='random',
             episodes='10', joy_topic='joy', split_mb='0', split_s='0', compress_images='none', recorder=RECORDER),
         node('recorder', IfCondition(NotEqualsSubstitution(LaunchConfiguration('recorder'), ROSBAG2)), vital=True,
              output=text('output'), clock=clock, joy_topic=text('joy_topic'), split_mb=number('split_mb'),

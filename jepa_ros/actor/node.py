@@ -79,6 +79,7 @@ class ActorNode(OrganNode):
             self._rest()
             return
         said = configured_cost(message, self.agent.device)
+        said['speed'] = min(said.get('speed', 1.0), self.params.speed)
         settings = Settings(
             version=message.version, goal=said.pop('goal'), weights=said.pop('weights'), regions=said.pop('regions'),
             more=said, mode=MODES.get(message.mode, 'auto'),

@@ -14,6 +14,8 @@ def up(
     world: str = typer.Option('', help='Simulated world to start too: a name in config/worlds; empty: real robot.'),
     composition: bool = typer.Option(True, help='The six organs in one process, or in six.'),
     learn: bool = typer.Option(False, help='Let critic and dynamics learn from what the robot lives through.'),
+    speed: float = typer.Option(1.0, min=0.01, max=1.0, help='Share of the range of each action that the agent may '
+                                                            'use: 0.3 for a first try on hardware.'),
     namespace: str = typer.Option('', help='ROS namespace of all nodes and relative topics.'),
     params_file: str = typer.Option('', help='YAML file with parameters of the nodes.'),
     log_level: str = typer.Option('info', help='debug, info, warn, error or fatal.'),
@@ -33,7 +35,7 @@ def up(
     from jepa_ros.runtime.supervisor import Supervisor
 
     stack = Stack(robot=robot, model=model, planners=planners, tasks=tasks, world=world, composition=composition,
-                  learn=learn, namespace=namespace, params_file=params_file, log_level=log_level,
+                  learn=learn, speed=speed, namespace=namespace, params_file=params_file, log_level=log_level,
                   real_time_factor=real_time_factor, seed=seed, use_sim_time=use_sim_time or bool(world))
     if ending.is_set():
         return 0

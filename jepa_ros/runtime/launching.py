@@ -42,7 +42,10 @@ CHOICES = {'recorder': ('jepa_ros', 'rosbag2'), 'driver': ('random', 'teleop', '
            'learn': ('true', 'false'), 'log_level': ('debug', 'info', 'warn', 'error', 'fatal')}
 
 
-LEARN = {'learn': 'true: critic and dynamics learn from what the robot lives through, while it drives.'}
+# What only files that let the agent drive have, and how it drives when nothing is said.
+DRIVING = {'learn': 'true: critic and dynamics learn from what the robot lives through, while it drives.',
+           'speed': 'Share of the range of each action that the agent may use: 0.3 for a first try on hardware.'}
+AS_EVER = {'learn': 'false', 'speed': '1.0'}
 
 
 def arguments(descriptions: dict[str, str] | None = None, **defaults: str) -> list[Action]:

@@ -26,6 +26,8 @@ ORGAN_PARAMETERS = (
     Param('tasks', '', 'tasks of your own: a YAML file or a folder; their names go before those of config/tasks'),
     Param('device', 'auto', 'where the model runs', choices=('auto', 'cpu', 'cuda')),
     Param('learn', False, 'let all that can learn while the robot drives do so: learn_critic and adapt together'),
+    Param('speed', 1.0, "share of the range of each action that may be used; a task's own holds where it is lower",
+          low=0.01, high=1.0),
     Param('torch_threads', 0, 'CPU threads of torch in this process; 0: as many as this model gains from', high=256),
 )
 

@@ -26,6 +26,7 @@ class Stack:
     world: str = ''
     composition: bool = True
     learn: bool = False                # what can learn while the robot drives does so
+    speed: float = 1.0                 # share of the range of each action that may be used
     namespace: str = ''
     params_file: str = ''
     log_level: str = 'info'
@@ -70,6 +71,8 @@ class Stack:
         if name == GATE:  # in lockstep each command is one step of time: the gate must not repeat them
             return {**common, **({'repeat_rate_hz': 0.0} if self.world and self.real_time_factor == 0 else {})}
         own = {'planners': self.planners, 'tasks': self.tasks, 'learn': self.learn}
+        if self.speed != 1:
+            own['speed'] = float(self.speed)
         return {**common, 'model': self.model, **{key: value for key, value in own.items() if value}}
 
     def check(self) -> None:
@@ -90,6 +93,8 @@ class Stack:
             load_config(self.world)
         if self.params_file:
             check_params_file(Path(self.params_file))
+        if not 0 < self.speed <= 1:
+            raise ConfigError(f'speed is {self.speed:g}; give a share of what the robot can do, above 0 and at most 1')
         if self.real_time_factor < 0:
             raise ConfigError(f'real_time_factor is {self.real_time_factor:g}; give 0 (lockstep) or more')
 

@@ -13,8 +13,10 @@ def shown(name: str) -> dict:
     return {argument.name: argument for argument in description.get_launch_arguments()}
 
 
-@pytest.mark.parametrize(('name', 'own'), [('bringup', {'learn'}), ('sim', {'learn', 'world'}), ('record', {
-    'learn', 'output', 'episodes', 'driver', 'joy_topic', 'split_mb', 'split_s', 'compress_images', 'recorder'}),
+@pytest.mark.parametrize(('name', 'own'), [
+    ('bringup', {'learn', 'speed'}), ('sim', {'learn', 'speed', 'world'}),
+    ('record', {'learn', 'speed', 'output', 'episodes', 'driver', 'joy_topic', 'split_mb', 'split_s', 'compress_images',
+                'recorder'}),
     ('replay', {'bag', 'rate', 'start', 'duration', 'loop', 'paused', 'topics', 'with_commands'})])
 def test_each_launch_file_has_the_common_arguments_and_its_own(name, own):
     assert set(shown(name)) == COMMON | own
