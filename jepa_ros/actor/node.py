@@ -55,6 +55,8 @@ class ActorNode(OrganNode):
         self._planner = PlanningThread(self.agent.actor, self._deliver, self._no_action, self.agent.weights_lock,
                                        self.lose_device)
         self._reflex = self.agent.new_actor()  # acts while the planner's thread is late
+        if self.params.speed < 1:
+            self.get_logger().info(f'drives with at most {self.params.speed:.0%} of the range of each action')
         self.subscribe(Configuration, 'configuration', self._on_configuration, LATCHED, always=True)
         self.subscribe(State, 'state', self._on_state, with_info=True)
         self.subscribe(Prediction, 'prediction', self._on_prediction)

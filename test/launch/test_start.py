@@ -60,8 +60,9 @@ def test_gate_and_six_organs_become_active(start, composition):
 
 @needs_model
 @pytest.mark.parametrize('composition', ['true', 'false'])
-def test_one_argument_lets_all_learn_that_can(start, composition):
-    agent = start('sim', composition=composition, learn='true')
+def test_what_is_said_at_the_start_reaches_all_organs(start, composition):
+    agent = start('sim', composition=composition, learn='true', speed='0.3')
+    agent.wait_for(r'\[actor\]: drives with at most 30% of the range of each action')
     agent.wait_for(r'\[cost\]: the critic learns')
     agent.wait_for(r'\[world_model\]: the dynamics adapt')
     assert agent.stop() == 0, agent.text
