@@ -29,8 +29,19 @@ help:           ## this list
 demo: $(STAMP)  ## set everything up and drive the simulated robot; pictures and report in build/demo
 	$(BIN)/jepa-ros demo $(DEMO_ARGS)
 
+# Tests of single parts share the cores; those of processes and real time have the machine to themselves.
+PARTS := $(patsubst %,test/%,actor benchmark configurator cost energy interop memory perception training world_model)
+ALONE := $(foreach part,$(PARTS),--ignore=$(part))
+
 test: lint      ## set everything up, check style, imports and types, run the tests
+ifeq ($(strip $(TEST_ARGS)),)
+	@failed=; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PARTS) || failed=1; \
+	$(BIN)/python -m pytest $(ALONE) || failed=1; \
+	[ -z "$$failed" ]
+else
 	$(BIN)/python -m pytest $(TEST_ARGS)
+endif
 
 lint: $(STAMP)  ## style, import directions, types
 	$(BIN)/ruff check .

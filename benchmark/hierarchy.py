@@ -2,11 +2,12 @@
 
     python benchmark/hierarchy.py [--episodes 40] [--workers 1] [--model two_rooms]
 
-Mode-2 plans without Mode-1, which knows the way as far as the upper level does and would propose it to both. Prints a
-table and writes results/hierarchy.json. "Samples" are candidates a tick over all levels and iterations;
+Mode-2 plans without Mode-1 and critic, which know the way farther than any horizon here, and would tell it to both.
+Prints a table and writes results/hierarchy.json. "Samples" are candidates a tick over all levels and iterations;
 "predictor steps" are how often a predictor is applied to find one plan (samples × horizon).
 """
 from dataclasses import asdict
+from pathlib import Path
 import sys
 
 from closed_loop import arguments, head, measure
@@ -18,6 +19,7 @@ from jepa_ros.actor.planners import PlannerConfig
 from jepa_ros.evaluation import closed_loop, report
 
 HORIZONS = (8, 20, 40)
+TASKS = Path(__file__).resolve().parent / 'tasks'
 WORLDS = ('two_rooms', 'two_rooms_random_door')
 
 
@@ -38,7 +40,8 @@ def main() -> None:
     console, rows = Console(width=None if sys.stdout.isatty() else 140), []
     for world in WORLDS:
         for name, planners in cases(own):
-            settings = closed_loop.Settings(options.model, world, 'planned', planners=planners, mode1=False)
+            settings = closed_loop.Settings(options.model, world, 'planned', planners=planners, mode1=False,
+                                            task='without_critic', tasks=str(TASKS))
             figures = measure(console, settings, options, f'{world}, {name}')
             rows.append({'world': world, 'case': name, **cost(planners), 'planners': [asdict(p) for p in planners],
                          **figures})

@@ -244,6 +244,7 @@ ORGANS = {
     'auto_compute_share': 'its share of the predictor steps',
     'critic_short_horizon_success_gain': 'success gained by the critic with a quarter of the horizon',
     'memory_success_gain': 'success gained by memory where the door is hidden',
+    'landmark_success_gain': 'success gained by landmarks, far goals in four rooms and corridors',
     'curiosity_coverage_gain': 'coverage gained by curiosity',
     'curiosity_error_ratio': 'model error, curious over random',
     'adaptation_recovery_steps': 'control steps until a reversed base reaches its goals again',

@@ -44,5 +44,5 @@ def test_each_problem_keeps_its_own():
     s = torch.randn(3, 6)
     known = jepa.known(s, chosen(memory, which))
     alone = jepa.known(s[1:2], chosen(memory, which[1:2]))
-    assert known.shape == (3, jepa.recalled) and torch.allclose(known[1:2], alone)
-    assert not torch.allclose(known, torch.zeros(3, jepa.recalled)) and bool((jepa.known(s, None) == 0).all())
+    assert known.shape == (3, jepa.config.recalled) and torch.allclose(known[1:2], alone)
+    assert not torch.allclose(known, torch.zeros(3, jepa.config.recalled)) and bool((jepa.known(s, None) == 0).all())
