@@ -36,7 +36,7 @@ ALONE := $(foreach part,$(PARTS),--ignore=$(part))
 test: lint      ## set everything up, check style, imports and types, run the tests
 ifeq ($(strip $(TEST_ARGS)),)
 	@failed=; \
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PARTS) || failed=1; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(nproc) --maxprocesses 4 --dist loadfile $(PARTS) || failed=1; \
 	$(BIN)/python -m pytest $(ALONE) || failed=1; \
 	[ -z "$$failed" ]
 else
