@@ -184,13 +184,14 @@ class Agent:
 
     def new_actor(self, mode1: bool = True) -> Actor:
         """A further actor over the same weights, with settings of its own; without Mode-1 where that is not wanted."""
-        planners, rollout = self.card.planner_settings(), self.networks.world_model.levels[0].rollout
+        planners = self.card.planner_settings()
         if not mode1:
             return Actor(self.world_model, self.cost, planners, goal_tolerance=self.card.goal_tolerance)
         threshold = self.card.policy_threshold      # where it is known, the critic was taught by the same drives
         arbiter = Arbiter(threshold, self.contract.control_period_s, self.networks.critic) if threshold > 0 else None
         explorer = None     # what was not taught by its own drives acts as it always did
         if self.card.policy_doubts:
+            rollout = self.networks.world_model.levels[0].rollout
             explorer = Explorer(self.networks.critic, rollout, len(self.world_model.action_names), planners[0].horizon)
         return Actor(self.world_model, self.cost, planners, self.networks.policy,
                      goal_tolerance=self.card.goal_tolerance, arbiter=arbiter, explorer=explorer)

@@ -46,10 +46,9 @@ class Settings:
     @property
     def cost_arguments(self) -> dict:
         """Goal, weights, regions and what else the cost takes: keywords of `Actor.configure` and `Cost.configure`."""
-        more: dict = {'modulation': self.modulation} if self.modulation else {}
-        if self.speed < 1:
-            more['speed'] = self.speed
-        return dict(goal=self.goal, weights=self.weights, **where(self.regions, self.discomforts, self.program), **more)
+        more = {'modulation': self.modulation} if self.modulation else {}
+        return dict(goal=self.goal, weights=self.weights, speed=self.speed,
+                    **where(self.regions, self.discomforts, self.program), **more)
 
 
 @dataclass(frozen=True)

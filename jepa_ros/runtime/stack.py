@@ -93,8 +93,8 @@ class Stack:
             load_config(self.world)
         if self.params_file:
             check_params_file(Path(self.params_file))
-        if not 0 < self.speed <= 1:
-            raise ConfigError(f'speed is {self.speed:g}; give a share of what the robot can do, above 0 and at most 1')
+        if not 0.01 <= self.speed <= 1:     # as the nodes
+            raise ConfigError(f'speed is {self.speed:g}; give a share of what the robot can do, from 0.01 to 1')
         if self.real_time_factor < 0:
             raise ConfigError(f'real_time_factor is {self.real_time_factor:g}; give 0 (lockstep) or more')
 

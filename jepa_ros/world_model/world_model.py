@@ -35,6 +35,8 @@ class WorldModel:
         self._max_rate = action_max_rate
         self.recollection: MemoryReader | None = None   # the memory that levels which recall read
         self._task: Tensor | None = None                # token in force, (task_dim,)
+        # (A,) in −1…1: what asks for no motion, or for the least of it that the robot can do
+        self.rest = self.scale_actions((-self._low).clamp(0 * self._span, self._span) + self._low)
 
     @property
     def levels(self) -> int:
@@ -52,11 +54,6 @@ class WorldModel:
         step = torch.as_tensor(self._max_rate, dtype=torch.float32) * self.control_period_s
         change = 2 * step / self._span
         return None if bool((change >= 2).all()) else change.to(self.device)
-
-    @property
-    def rest(self) -> Tensor:
-        """(A,) in −1…1: what asks for no motion, or for the least of it that the robot can do."""
-        return self.scale_actions((-self._low).clamp(0 * self._span, self._span) + self._low)
 
     def slowed(self, actions: Tensor, speed: float) -> Tensor:
         """Actions (..., A) in −1…1 at a share of what they ask for: in SI units, of their distance from rest."""

@@ -22,7 +22,8 @@ def hasty(doubts: bool = False) -> Policy:
     made = acting.reflex(*[(1.0, -1.0)] * 4)
     if doubts:
         made.doubt = torch.nn.Linear(6, 1).requires_grad_(False)
-        made.doubt.weight.zero_(), made.doubt.bias.fill_(-5.0)
+        made.doubt.weight.zero_()
+        made.doubt.bias.fill_(-5.0)
     return made
 
 
